@@ -169,3 +169,56 @@ impl AccessKey {
         self.roles.iter().all(|role| matches!(role, Role::Exporter | Role::Auditor))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    /// The example of `proto/formats/system.md`, and changes of it.
+    fn check(change: &[(&str, Value)], sound: bool) {
+        let page = include_str!("../../../../proto/formats/system.md");
+        let line = page.lines().find(|line| line.contains("\"oidc\":{")).expect("the example");
+        let mut example: Value = serde_json::from_str(line).unwrap();
+        for (member, value) in change {
+            example[*member] = value.clone();
+        }
+        let Access::Add(key) = serde_json::from_value(example).unwrap() else { panic!("{line}") };
+        assert_eq!(key.is_sound(&Ident::new("acme").unwrap()), sound, "{change:?}");
+        assert!(!key.has_text());
+    }
+
+    #[test]
+    fn p10_an_account_is_the_digest_of_tenant_issuer_and_subject() {
+        let acme = Ident::new("acme").unwrap();
+        let digest = OidcAccount::digest(&acme, "https://id.example.com", "00u1a2b3c4");
+        let (id, hash) = (OidcAccount::key_id(&digest), BASE64URL_NOPAD.encode(&digest));
+        check(&[("key_id", json!(id)), ("sha256", json!(hash))], true);
+        check(&[], true);
+        let other = Ident::new("other").unwrap();
+        for (tenant, issuer, subject) in [
+            (&other, "https://id.example.com", "00u1a2b3c4"),
+            (&acme, "https://id.example.com/", "00u1a2b3c4"),
+            (&acme, "https://id.example.com", "00u1a2b3c5"),
+            (&acme, "https://id.example.com0", "0u1a2b3c4"),
+        ] {
+            assert_ne!(OidcAccount::digest(tenant, issuer, subject), digest, "{tenant} {issuer}");
+        }
+    }
+
+    #[test]
+    fn p10_an_account_is_one_reviewers_and_nothing_else() {
+        let whole = json!({"issuer": "https://id.example.com"});
+        check(&[("oidc", whole)], true);
+        check(&[("oidc", json!({"issuer": ""}))], false);
+        check(&[("oidc", json!({"issuer": "https://id.example.com/\u{e9}"}))], false);
+        check(&[("key_id", json!("0123456789abcdef"))], false);
+        check(&[("sha256", json!("x"))], false);
+        check(&[("roles", json!(["admin"]))], false);
+        check(&[("roles", json!(["reviewer", "admin"]))], false);
+        check(&[("person", Value::Null)], false);
+        check(&[("producer", json!("gw-1"))], false);
+        let passkey = json!({"credential": "AA", "public_key": "AA", "origin": "https://x"});
+        check(&[("passkey", passkey)], false);
+    }
+}

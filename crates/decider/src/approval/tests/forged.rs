@@ -93,6 +93,9 @@ fn l3_reviews_that_can_t_be() {
     follows("{}", &PENDING, &yes.replace(r#""web""#, r#""slack""#));
     refused(strong, &PENDING, &yes.replace(r#""web""#, r#""api""#));
     refused(strong, &PENDING, &yes.replace(r#""key""#, r#""teams""#));
+    let oidc = yes.replace(r#""key""#, r#""oidc""#);
+    follows(strong, &PENDING, &oidc);
+    refused("{}", &PENDING, &oidc.replace(r#""web""#, r#""api""#));
 }
 
 /// A log has enough denials but no `denied` event: neither the log nor a decider grants anything there.
