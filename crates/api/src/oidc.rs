@@ -10,7 +10,7 @@ mod provider;
 mod setup;
 mod token;
 
-pub use browser::{Begun, LIFE_SECONDS};
+pub use browser::Begun;
 pub use provider::{Failed, Provider, Signed};
 pub use setup::{Setup, mistakes};
 

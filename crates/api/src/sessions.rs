@@ -5,12 +5,14 @@
 pub mod nonces;
 mod throttle;
 
-use crate::oidc;
 use ledger::{keyring, time::Nanos};
 use nonces::Nonces;
 use std::path::Path;
 use throttle::Throttle;
 use zeroize::Zeroizing;
+
+/// Time that a sign-in at a provider may take, in seconds: a person proves a second factor there.
+pub const PROVIDER_SECONDS: u64 = 900;
 
 /// State of the sessions.
 pub struct Sessions {
@@ -29,7 +31,7 @@ impl Sessions {
     pub fn open(keys_dir: &Path, now: Nanos) -> Result<Self, keyring::Error> {
         let key = keyring::session_key(keys_dir)?;
         let nonces = Nonces::new(key.clone(), now);
-        let states = Nonces::new(key.clone(), now).living(oidc::LIFE_SECONDS);
+        let states = Nonces::new(key.clone(), now).living(PROVIDER_SECONDS);
         Ok(Self { key, throttle: Throttle::default(), nonces, states })
     }
 }

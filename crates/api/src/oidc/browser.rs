@@ -7,9 +7,6 @@ use ledger::{keyring::random32, time::Nanos};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-/// Time for which a sign-in may take, in seconds: a person proves a second factor at the provider.
-pub const LIFE_SECONDS: u64 = 900;
-
 /// A sign-in that was begun, as the browser's cookie has it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -82,6 +79,7 @@ fn purpose(cookie: &str) -> String {
 mod tests {
     use super::*;
 
+    const LIFE_SECONDS: u64 = crate::sessions::PROVIDER_SECONDS;
     const NOW: Nanos = Nanos(1_000_000_000_000);
 
     fn nonces() -> Nonces {

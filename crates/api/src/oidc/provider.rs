@@ -166,7 +166,8 @@ impl Provider {
         )
         .set_auth_uri(metadata.authorization_endpoint().clone())
         .set_redirect_uri(self.redirect.clone());
-        let age = if fresh { 0 } else { SIGNED_IN_SECONDS_MAX };
+        // Not 0: some providers take that for `prompt=login` alone, and then name no `auth_time`.
+        let age = if fresh { token::SKEW_SECONDS } else { SIGNED_IN_SECONDS_MAX };
         let flow = CoreAuthenticationFlow::AuthorizationCode;
         let mut request = client
             .authorize_url(flow, || CsrfToken::new(state), || Nonce::new(nonce))
@@ -270,7 +271,9 @@ impl Provider {
         use openidconnect::DiscoveryError;
         match error {
             DiscoveryError::Request(error) => error.to_string(),
-            DiscoveryError::Response(status, ..) => format!("it answers {status}"),
+            DiscoveryError::Response(status, ..) if !status.is_success() => {
+                format!("it answers {status}")
+            }
             DiscoveryError::Validation(_) => format!(
                 "its discovery document names another issuer than {}: write it as the provider does",
                 self.issuer()

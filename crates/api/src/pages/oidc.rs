@@ -9,9 +9,10 @@ use super::{
 use crate::{
     accounts,
     app::App,
-    oidc::{Begun, Failed, LIFE_SECONDS, Provider, Signed},
+    oidc::{Begun, Failed, Provider, Signed},
     query,
     request::Peer,
+    sessions::PROVIDER_SECONDS,
 };
 use askama::Template;
 use axum::{
@@ -67,7 +68,7 @@ async fn begin(
     let to = provider.address(guards, fresh).await.map_err(|why| failed(&provider, &why))?;
     let location = HeaderValue::from_str(to.as_str()).map_err(|_| Stop::NotFound)?;
     let mut response = (StatusCode::SEE_OTHER, [(header::LOCATION, location)]).into_response();
-    if let Some(cookie) = session::set_cookie(app, &cookie_of(name), &cookie, LIFE_SECONDS) {
+    if let Some(cookie) = session::set_cookie(app, &cookie_of(name), &cookie, PROVIDER_SECONDS) {
         response.headers_mut().insert(header::SET_COOKIE, cookie);
     }
     Ok(response)

@@ -277,10 +277,7 @@ fn step_up() {
             ("ann approve method=slack age=0", no),
             ("ann approve age=301", no),
             ("ann deny age=301", no),
-            ("ann approve method=oidc via=api age=0", no),
-            ("ann approve method=oidc age=301", no),
             ("ann approve age=300", "reviewed"),
-            ("bob approve method=oidc age=300", "reviewed granted"),
         ],
     );
 }

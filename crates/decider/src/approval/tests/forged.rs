@@ -254,3 +254,18 @@ fn no_more_refusals_than_the_limit() {
     lines.push("zed approve");
     refused(ONE, &lines, rejected);
 }
+
+#[test]
+fn p7_a_sign_in_at_a_provider_counts_on_the_page_and_by_its_age() {
+    let no = "review_rejected(step_up) !step_up";
+    super::edges::pending(
+        r#"{"step_up":300}"#,
+        &[
+            ("at 1000", ""),
+            ("ann approve method=oidc via=api age=0", no),
+            ("ann approve method=oidc age=301", no),
+            ("ann approve method=oidc age=300", "reviewed"),
+        ],
+    );
+    super::edges::pending("{}", &[("ann approve method=oidc via=slack", no)]);
+}
