@@ -166,7 +166,7 @@ impl Provider {
         )
         .set_auth_uri(metadata.authorization_endpoint().clone())
         .set_redirect_uri(self.redirect.clone());
-        // Not 0: some providers take that for `prompt=login` alone, and then name no `auth_time`.
+        // The minute that the check of the token allows too. It makes `auth_time` required; `prompt=login` makes it new.
         let age = if fresh { token::SKEW_SECONDS } else { SIGNED_IN_SECONDS_MAX };
         let flow = CoreAuthenticationFlow::AuthorizationCode;
         let mut request = client
