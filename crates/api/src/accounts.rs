@@ -1,6 +1,7 @@
 //! Accounts of persons at providers of `OpenID` Connect: putting one in force, and finding whose it is.
 //!
-//! An account is a key without a text. No entry has its subject: the digest of its key commits to it.
+//! An account is a key without a text. No entry has its subject: the digest of its key commits to it, and follows from a secret of
+//! the installation, so nobody finds an address of mail by trying (P11).
 
 use crate::{
     act::{self, Act},
@@ -43,6 +44,12 @@ impl Wanted {
     }
 }
 
+/// The digest of an account. The parts end with NUL, which is in none of them.
+fn digest(app: &App, tenant: &Tenant, issuer: &str, subject: &str) -> [u8; 32] {
+    let parts = [issuer.as_bytes(), b"\0", subject.as_bytes(), b"\0"];
+    app.ledger.keyed_digest("oidc account", tenant.name.as_str(), &parts)
+}
+
 /// Puts an account in force. Returns the id of its key.
 pub async fn link(
     app: &App,
@@ -51,7 +58,7 @@ pub async fn link(
     act: Act,
 ) -> Result<KeyId, Problem> {
     let Wanted { person, issuer, subject, name } = wanted;
-    let digest = OidcAccount::digest(&tenant.name, issuer, subject);
+    let digest = digest(app, tenant, issuer, subject);
     let key_id = OidcAccount::key_id(&digest);
     let keys = app.ledger.access_keys(tenant)?;
     if let Some(other) = keys.iter().find(|key| key.key_id == key_id) {
@@ -90,7 +97,7 @@ pub fn find(
     tenant: &Tenant,
     (issuer, subject): (&str, &str),
 ) -> Result<Option<AccessKey>, store::Error> {
-    let digest = OidcAccount::digest(&tenant.name, issuer, subject);
+    let digest = digest(app, tenant, issuer, subject);
     let found = app.ledger.access_key(OidcAccount::key_id(&digest).as_str())?;
     let whole = BASE64URL_NOPAD.encode(&digest);
     let is_it = |key: &AccessKey| {

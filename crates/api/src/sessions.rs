@@ -3,10 +3,12 @@
 //! Sessions themselves are in cookies (`pages::session`).
 
 pub mod nonces;
+pub mod recent;
 mod throttle;
 
 use ledger::{keyring, time::Nanos};
 use nonces::Nonces;
+use recent::Recent;
 use std::path::Path;
 use throttle::Throttle;
 use zeroize::Zeroizing;
@@ -24,6 +26,8 @@ pub struct Sessions {
     pub nonces: Nonces,
     /// The `state` of sign-ins at providers of `OpenID` Connect.
     pub states: Nonces,
+    /// Sign-ins that entries cover.
+    pub recent: Recent,
 }
 
 impl Sessions {
@@ -32,6 +36,6 @@ impl Sessions {
         let key = keyring::session_key(keys_dir)?;
         let nonces = Nonces::new(key.clone(), now);
         let states = Nonces::new(key.clone(), now).living(PROVIDER_SECONDS);
-        Ok(Self { key, throttle: Throttle::default(), nonces, states })
+        Ok(Self { key, throttle: Throttle::default(), nonces, states, recent: Recent::default() })
     }
 }

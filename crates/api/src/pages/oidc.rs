@@ -153,7 +153,7 @@ async fn signed(
     };
     tracing::info!(tenant = %tenant.name, ?person, key = %key.key_id, provider = name, "signed in at a provider");
     let mut response = go(app, &to);
-    let session = session::begin_at(app, &tenant.name, &key, (now, Some(signed_in_at)));
+    let session = session::begin_at(app, &tenant, &key, (now, Some(signed_in_at))).await?;
     let over = session::set_cookie(app, &cookie_of(name), "", 0);
     for cookie in [session, over].into_iter().flatten() {
         response.headers_mut().append(header::SET_COOKIE, cookie);

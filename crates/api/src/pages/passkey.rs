@@ -91,7 +91,7 @@ pub async fn submit(
         return Err(Stop::Failed(StatusCode::UNAUTHORIZED, text.into()));
     };
     tracing::info!(tenant = %tenant.name, person = ?key.person, key = %key.key_id, "signed in with a passkey");
-    let cookie = session::begin(&app, &tenant.name, &key, app.ledger.now());
+    let cookie = session::begin(&app, &tenant, &key).await?;
     Ok(with_cookie(go(&app, &own(&fields.next)), cookie))
 }
 

@@ -1,7 +1,9 @@
 //! Sessions: a signed cookie, checked against keys and people at every request.
 
 use super::{Stop, sessions};
-use crate::{access, app::App};
+use crate::{
+    access, act, app::App, auth::Caller, problem::Problem, sessions::recent::COVERED_SECONDS,
+};
 use approvals::{history::Approval, setup::Setup, worker::Worker};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use data_encoding::BASE64URL_NOPAD;
@@ -10,13 +12,13 @@ use hmac::{Hmac, Mac as _};
 use ledger::{
     ident::Ident,
     keyring::random32,
-    system::{AccessKey, KeyId, Role},
+    system::{Access, AccessKey, KeyId, Role},
     tenant::Tenant,
     time::Nanos,
 };
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 use subtle::ConstantTimeEq as _;
 
 /// Length of a session, in seconds.
@@ -81,13 +83,37 @@ impl Session {
     }
 }
 
-/// A new session's cookie, as a `Set-Cookie` header.
-pub fn begin(app: &App, tenant: &Ident, key: &AccessKey, now: Nanos) -> Option<HeaderValue> {
-    begin_at(app, tenant, key, (now, None))
+/// Begins a session: its cookie, as a `Set-Cookie` header. First an entry says who signed in, and how.
+pub async fn begin(
+    app: &App,
+    tenant: &Arc<Tenant>,
+    key: &AccessKey,
+) -> Result<Option<HeaderValue>, Stop> {
+    begin_at(app, tenant, key, (app.ledger.now(), None)).await
 }
 
 /// The same, for a person who signed in at a provider at the second time.
-pub fn begin_at(
+pub async fn begin_at(
+    app: &App,
+    tenant: &Arc<Tenant>,
+    key: &AccessKey,
+    times: (Nanos, Option<Nanos>),
+) -> Result<Option<HeaderValue>, Stop> {
+    let recent = &sessions(app).recent;
+    if recent.begin(&key.key_id, Instant::now()) {
+        let (how, issuer) = key.how();
+        let (issuer, seconds) = (issuer.map(str::to_owned), COVERED_SECONDS);
+        let by = Caller { key: key.clone() }.by();
+        let entry = Access::SignedIn { how, issuer, seconds, by };
+        if let Err(error) = act::record(&app.ledger, tenant, "access", &entry).await {
+            recent.forget(&key.key_id);
+            return Err(Problem::from(error).into());
+        }
+    }
+    Ok(cookie(app, &tenant.name, key, times))
+}
+
+fn cookie(
     app: &App,
     tenant: &Ident,
     key: &AccessKey,

@@ -185,12 +185,12 @@ async fn sign_in(
         let username = fields.username.trim().chars().take(64).collect();
         return Ok(form_page(app, to, Some(username)));
     };
-    let cookie = session::begin(app, &tenant.name, &key, app.ledger.now());
+    let cookie = session::begin(app, &tenant, &key).await?;
     Ok(with_cookie(go(app, &own(&to)), cookie))
 }
 
 /// A session and its cookie for an answer that was sent with name and key. `None` if they are wrong.
-pub(super) fn check(
+pub(super) async fn check(
     app: &App,
     peer: Option<Extension<Peer>>,
     headers: &HeaderMap,
@@ -198,7 +198,7 @@ pub(super) fn check(
 ) -> Result<Option<(Session, Option<HeaderValue>)>, Stop> {
     let given = (carried.username.as_str(), carried.password.as_str());
     let Some((tenant, key)) = tried(app, peer, headers, given)? else { return Ok(None) };
-    let cookie = session::begin(app, &tenant.name, &key, app.ledger.now());
+    let cookie = session::begin(app, &tenant, &key).await?;
     let mut sent = HeaderMap::new();
     let named = cookie.as_ref().and_then(|cookie| cookie.to_str().ok()?.split(';').next());
     if let Some(Ok(named)) = named.map(HeaderValue::from_str) {

@@ -253,6 +253,10 @@ impl Log {
             }
             Access::Remove { reason, .. } => self.is_earlier(reason.as_ref()),
             Access::Read { from, to, .. } => from < to,
+            Access::SignedIn { how, issuer, by, .. } => {
+                let said = (*how, issuer.as_deref());
+                self.access.values().any(|key| key.signs_in(by, said))
+            }
         };
         if !fits {
             return None;
@@ -271,7 +275,9 @@ impl Log {
                 changes.delete(Family::Access, LogNumber::ALL.key(id));
                 Arc::make_mut(&mut self.access).remove(&key_id);
             }
-            Access::Read { .. } => return Some(self.append(changes, draft, origin, None)),
+            Access::Read { .. } | Access::SignedIn { .. } => {
+                return Some(self.append(changes, draft, origin, None));
+            }
         }
         self.position.access = digest_of_access(&self.access);
         Some(self.append(changes, draft, origin, None))

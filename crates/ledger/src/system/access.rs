@@ -1,4 +1,4 @@
-//! `system.access`: API keys, passkeys, accounts at providers of `OpenID` Connect, and the reading of payload.
+//! `system.access`: API keys, passkeys, accounts at providers of `OpenID` Connect, sign-ins, and the reading of payload.
 
 use super::{By, KeyId, Reason, Role};
 use crate::ident::Ident;
@@ -14,10 +14,7 @@ const PUBLIC_KEY_BYTES_MAX: usize = 1100;
 const ORIGIN_BYTES_MAX: usize = 512;
 /// Longest subject at a provider, in bytes (`OpenID` Connect Core 2).
 pub const SUBJECT_BYTES_MAX: usize = 255;
-/// Prefix of the hashed account. It has blanks, so that it is no tenant and no key of another kind.
-const ACCOUNT: &str = "countersign oidc account v1\0";
-
-/// `system.access`: an API key is added or removed, or payload is read.
+/// `system.access`: an API key is added or removed, a person signs in, or payload is read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "lowercase", deny_unknown_fields)]
 pub enum Access {
@@ -44,6 +41,31 @@ pub enum Access {
         /// Who reads.
         by: By,
     },
+    /// A person signed in on the pages, with the key that `by` names.
+    #[serde(rename = "signed_in")]
+    SignedIn {
+        /// What kind of key it is.
+        how: How,
+        /// The provider's issuer, if it is an account there.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        issuer: Option<String>,
+        /// Seconds for which this entry covers further sign-ins with the same key.
+        seconds: u32,
+        /// The key and its person.
+        by: By,
+    },
+}
+
+/// What a person signs in with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum How {
+    /// A reviewer key.
+    Key,
+    /// A passkey.
+    Passkey,
+    /// An account at a provider of `OpenID` Connect.
+    Oidc,
 }
 
 /// One API key, without its secret.
@@ -72,14 +94,14 @@ pub struct AccessKey {
     /// If it is a passkey: then no text opens anything with it, and `sha256` is that of its public key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub passkey: Option<Passkey>,
-    /// If it is an account at a provider of `OpenID` Connect: then no text opens anything with it, and `sha256` is
-    /// [`OidcAccount::digest`].
+    /// If it is an account at a provider of `OpenID` Connect: then no text opens anything with it, and `sha256` is a digest of the
+    /// account.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub oidc: Option<OidcAccount>,
 }
 
-/// A person's account at a provider of `OpenID` Connect. No entry has its subject, which may be an address of mail: the
-/// digest of its key commits to it.
+/// A person's account at a provider of `OpenID` Connect. No entry has its subject, which may be an address of mail: `sha256` of
+/// its key is a digest of tenant, issuer and subject under a key of the installation, so nobody else can guess it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OidcAccount {
@@ -88,13 +110,6 @@ pub struct OidcAccount {
 }
 
 impl OidcAccount {
-    /// SHA-256 of a domain, the tenant, the issuer and the subject, each ended by NUL. With the tenant, because one account may
-    /// be linked in several.
-    pub fn digest(tenant: &Ident, issuer: &str, subject: &str) -> [u8; 32] {
-        let parts = [ACCOUNT, tenant.as_str(), "\0", issuer, "\0", subject, "\0"];
-        Sha256::digest(parts.concat()).into()
-    }
-
     /// Id of its key: the first 8 bytes of the digest.
     pub fn key_id(digest: &[u8; 32]) -> KeyId {
         KeyId::new(&HEXLOWER.encode(&digest[..8])).expect("16 hex digits")
@@ -159,6 +174,25 @@ impl AccessKey {
             && self.oidc.as_ref().is_none_or(|account| account.fits(self))
     }
 
+    /// What a person signs in with who has it, and the issuer of an account.
+    pub fn how(&self) -> (How, Option<&str>) {
+        match (&self.passkey, &self.oidc) {
+            (Some(_), _) => (How::Passkey, None),
+            (None, Some(account)) => (How::Oidc, Some(&account.issuer)),
+            (None, None) => (How::Key, None),
+        }
+    }
+
+    /// True if a sign-in that says this can be with this key: its person, and what kind it is.
+    pub fn signs_in(&self, by: &By, how: (How, Option<&str>)) -> bool {
+        let By::Key { key, person, approval } = by else { return false };
+        *key == self.key_id
+            && *person == self.person
+            && approval.is_none()
+            && is_of_one_reviewer(self)
+            && how == self.how()
+    }
+
     /// True if it is shown as a text, in a header or in the sign-in form.
     pub fn has_text(&self) -> bool {
         self.passkey.is_none() && self.oidc.is_none()
@@ -189,27 +223,10 @@ mod tests {
     }
 
     #[test]
-    fn p10_an_account_is_the_digest_of_tenant_issuer_and_subject() {
-        let acme = Ident::new("acme").unwrap();
-        let digest = OidcAccount::digest(&acme, "https://id.example.com", "00u1a2b3c4");
-        let (id, hash) = (OidcAccount::key_id(&digest), BASE64URL_NOPAD.encode(&digest));
-        check(&[("key_id", json!(id)), ("sha256", json!(hash))], true);
-        check(&[], true);
-        let other = Ident::new("other").unwrap();
-        for (tenant, issuer, subject) in [
-            (&other, "https://id.example.com", "00u1a2b3c4"),
-            (&acme, "https://id.example.com/", "00u1a2b3c4"),
-            (&acme, "https://id.example.com", "00u1a2b3c5"),
-            (&acme, "https://id.example.com0", "0u1a2b3c4"),
-        ] {
-            assert_ne!(OidcAccount::digest(tenant, issuer, subject), digest, "{tenant} {issuer}");
-        }
-    }
-
-    #[test]
     fn p10_an_account_is_one_reviewers_and_nothing_else() {
         let whole = json!({"issuer": "https://id.example.com"});
         check(&[("oidc", whole)], true);
+        check(&[], true);
         check(&[("oidc", json!({"issuer": ""}))], false);
         check(&[("oidc", json!({"issuer": "https://id.example.com/\u{e9}"}))], false);
         check(&[("key_id", json!("0123456789abcdef"))], false);
