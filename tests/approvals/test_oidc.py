@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import re
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import pytest
-from support import Server
+from support import NatsServer, Server, cli, until
 from support.fakeprovider import FakeProvider
 from support.oidc import answered, begun, callback, link, secret_file, through
-from support.pages import Office
+from support.pages import RULES, Office
 from support.provider_rig import Rig, desk, refused, signed_in, whole
 
 __all__ = ["desk", "whole"]
+#: Whoever links an account asks somebody of finance.
+KEYS = """
+[[rule]]
+name = "keys"
+quorum = {at_least = 1, of = "finance"}
+[rule.match]
+tool = "countersign"
+action = "key.issue"
+"""
 TRANSFER = {"amount": 5000, "currency": "EUR", "to": "DE02120300000000202051"}
 
 
@@ -55,7 +68,7 @@ def test_p10_an_unknown_account_opens_nothing_and_says_what_the_admin_needs(desk
     assert through(desk.visitor(), "one").status_code == 303
 
 
-def test_p10_a_link_is_an_entry_without_the_subject_and_ends_when_it_is_removed(desk: Rig) -> None:
+def test_p10_p11_a_link_is_an_entry_without_the_subject_and_ends_when_it_is_removed(desk: Rig) -> None:
     desk.one.subject, visitor = "leaver@example.com", desk.visitor()
     key_id = link(desk.office, desk.one.issuer, desk.one.subject, "p-nils")["key_id"]
     assert "Conflict" not in link(desk.office, desk.one.issuer, desk.one.subject, "p-jonas", 409)["detail"]
@@ -65,6 +78,9 @@ def test_p10_a_link_is_an_entry_without_the_subject_and_ends_when_it_is_removed(
     assert (entry["op"], entry["person"], entry["oidc"]) == ("add", "p-nils", {"issuer": desk.one.issuer})
     assert entry["by"]["key"] == desk.server.admin_key.id and entry["reason"]
     assert "leaver" not in str(admin.entries(kind="access")), "no entry has the subject"
+    assert b"leaver" not in b"".join(path.read_bytes() for path in desk.server.data_dir.rglob("*") if path.is_file())
+    plain = hashlib.sha256(f"acme\0{desk.one.issuer}\0{desk.one.subject}\0".encode()).digest()
+    assert entry["sha256"] != base64.urlsafe_b64encode(plain).rstrip(b"=").decode(), "nobody finds it by trying"
     assert admin.http.request("DELETE", f"{admin.t}/keys/{key_id}").status_code == 204
     assert not signed_in(visitor), "a session ends with its account"
     refused(through(desk.visitor(), "one"), "linked to nobody here", 403)
@@ -235,3 +251,67 @@ def test_p7_a_secret_that_others_can_read_is_refused(tmp_path: Any) -> None:
     server = Server(tmp_path, sections={"approvals": {"dir": tmp_path / "approvals"}, "oidc.id": section})
     done = server.run("check-config")
     assert done.code == 64 and "can be read by others" in done.out + done.err
+
+
+def test_p10_a_sign_in_is_an_entry_before_the_session_and_one_a_minute(desk: Rig, tmp_path: Path) -> None:
+    def came() -> list[dict[str, Any]]:
+        return [e["event"] for e in desk.server.admin.entries(kind="access") if e["event"]["op"] == "signed_in"]
+
+    before = len(came())
+    desk.one.subject = "of-the-entry"
+    key_id = link(desk.office, desk.one.issuer, desk.one.subject, "p-lena")["key_id"]
+    for _ in range(3):
+        assert through(desk.visitor(), "one").status_code == 303
+    [entry] = came()[before:]
+    by = {"key": key_id, "person": "p-lena"}
+    assert entry == {"op": "signed_in", "how": "oidc", "issuer": desk.one.issuer, "seconds": 60, "by": by}
+    assert desk.visitor().sign_in("p-lena", desk.office.key("p-lena").text).status_code == 303
+    assert [(e["how"], e["by"]["person"], "issuer" in e) for e in came()[before + 1 :]] == [("key", "p-lena", False)]
+    # What opens nothing is no sign-in.
+    desk.one.subject = "nobody"
+    refused(through(desk.visitor(), "one"), "linked to nobody here", 403)
+    assert desk.visitor().sign_in("p-lena", "cs_0000000000000000_x").status_code == 401
+    assert len(came()) == before + 2
+    folder = tmp_path / "export"
+    desk.server.remote("export", "--tenant", "acme", folder).ok()
+    cli("verify", "--key", desk.server.vkey, "--export", folder).ok()
+
+
+def test_p1_without_its_entry_there_is_no_session(tmp_path: Path) -> None:
+    """The log can't be written: whoever would sign in is told so, and is not signed in."""
+    with NatsServer(tmp_path / "nats") as nats, Server(tmp_path / "server", nats=nats.url) as server:
+        office = Office.open(server)
+        key = office.key("p-maria")
+        nats.kill9()
+        visitor = office.visitor()
+        answer = visitor.sign_in("p-maria", key.text)
+        assert answer.status_code == 503 and "countersign=" not in answer.headers.get("set-cookie", ""), answer.text
+        nats.start()
+        until("a sign-in", lambda: visitor.sign_in("p-maria", key.text).status_code == 303)
+
+
+def test_p10_where_the_rules_say_so_people_approve_a_link(tmp_path: Path) -> None:
+    provider = FakeProvider()
+    server = Server(tmp_path / "server", sections={"oidc.one": provider.section(secret_file(tmp_path, provider.secret))})
+    with server:
+        office = Office.open(server, f"http://localhost:{server.port}")
+        provider.redirect = callback(office, "one")
+        server.keys["kim"] = server.add_key(["admin"], person="p-omar")
+        jonas = office.visitor("p-jonas")
+        office.write(KEYS + RULES, [{"id": id, **person} for id, person in office.people.items()])
+        office.apply()
+        account = ["--tenant", "acme", "--person", "p-maria", "--issuer", provider.issuer, "--subject", provider.subject]
+        asked = server.remote("key link", *account, key=server.keys["kim"])
+        found = re.search(r"apr-[a-z2-7]{26}", asked.out + asked.err)
+        assert found, asked
+        refused(through(office.visitor(), "one"), "linked to nobody here", 403)
+        page = jonas.get(f"/approvals/{found[0]}").text
+        assert provider.subject in page and provider.issuer in page
+        fields = jonas.fields(f"/approvals/{found[0]}") | {"decision": "approve"}
+        assert jonas.post(f"/approvals/{found[0]}/review", fields).status_code == 303
+        done = server.remote("key link", *account, "--approval", found[0], key=server.keys["kim"]).ok()
+        assert "is in force for p-maria" in done.out
+        assert through(office.visitor(), "one").status_code == 303
+        [entry] = [e["event"] for e in server.admin.entries(kind="access") if "oidc" in e["event"]]
+        assert entry["by"]["approval"] == found[0]
+        provider.close()
