@@ -140,7 +140,7 @@ def test_every_command_has_help_with_examples() -> None:
         plain(done.out)
     assert "Examples:" in cli("--help").ok().out
     assert cli("--help").out.startswith("Proof and human approval"), "it speaks to its users"
-    groups = {"key": ["add", "passkey", "list", "remove", "rotate"], "rules": ["test", "apply", "show"], "slack": ["manifest"], "teams": ["package"]}
+    groups = {"key": ["add", "passkey", "link", "list", "remove", "rotate"], "rules": ["test", "apply", "show"], "slack": ["manifest"], "teams": ["package"]}
     for command in [*COMMANDS, *groups]:
         for words in [[command, one] for one in groups[command]] if command in groups else [[command]]:
             assert "Example" in cli(*words, "--help").ok().out, words

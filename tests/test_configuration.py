@@ -11,7 +11,7 @@ from support import countersign_bin
 from support.manual import table, text_of
 
 #: Keys that stand in tables of the configuration that are named by the operator.
-NAMED = ("slack", "teams", "webhook", "evidence", "sink", "witness")
+NAMED = ("slack", "teams", "webhook", "evidence", "sink", "oidc", "witness")
 
 
 def test_configuration_lists_every_key() -> None:
@@ -25,7 +25,7 @@ def test_configuration_lists_every_key() -> None:
     example = example.replace('kind = "embedded"\n', "")  # jetstream has more keys
     assert set(shown) == keys_of(tomllib.loads(example)) | {"journal.kind"}
     code = text_of("crates/api/src/config/file.rs") + text_of("crates/api/src/sinks/setup.rs") + text_of("crates/api/src/witness/setup.rs")
-    code += text_of("crates/api/src/replicas/setup.rs")
+    code += text_of("crates/api/src/replicas/setup.rs") + text_of("crates/api/src/oidc/setup.rs")
     # Members of the structs, and of the one variant that has some.
     fields = set(re.findall(r"^(?:    pub |        )(\w+): [\w<>:, ]+,$", code, re.M))
     last = {key.rpartition(".")[2] for key in shown} | {"tls", "journal", "approvals", "opa", "limits", "log", "replica", *NAMED}
@@ -87,7 +87,7 @@ def named(key: str) -> str:
 VALUES = {
     "data_dir": "/d", "keys_dir": "/k", "guard_path": "/g", "public_url": "https://log.example.com", "tenant": "acme",
     "workspaces": ["T1"], "signing_secret_files": ["/s"], "password_files": ["/p"], "journal.url": "nats://127.0.0.1:4222",
-    "witness.NAME.url": "https://witness.example.com", "witness.NAME.vkey": "witness.example/a+6f370740+BNBKsjJ0K7SrOhNovUYV5ObQIkq3GgFrr4UgozLJd4c3",
+    "oidc.NAME.issuer": "https://id.example.com", "witness.NAME.url": "https://witness.example.com", "witness.NAME.vkey": "witness.example/a+6f370740+BNBKsjJ0K7SrOhNovUYV5ObQIkq3GgFrr4UgozLJd4c3",
 }  # fmt: skip
 
 

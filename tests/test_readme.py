@@ -30,6 +30,7 @@ NOT_RUN = {
     "countersign evidence --tenant acme --api-key-file auditor.key --every month": "this page's log has no month that is over; `test_every_month.py` has",
     "countersign replica": "needs three hosts; `test_replicas.py` has three servers",
     "countersign teams": "needs a bot that is registered; tests/approvals opens the package",
+    "countersign key link": "needs a provider; `test_oidc.py` has several",
     "countersign key passkey": "needs a person with a browser; `test_passkeys_browser.py` has one",
     "countersign approval approve": "needs a terminal; `test_approval_command.py` has one",
     "countersign alert": "an alert has to be raised first; `test_alerts.py` raises, closes and exports some",

@@ -23,7 +23,7 @@ SCHEMAS: dict[tuple[str, int, bool], Draft202012Validator] = {}
 
 #: Required attributes by class of OCSF 1.8.0, beside those of every event.
 OCSF_REQUIRED = {
-    0: set(), 2004: {"finding_info"}, 3004: {"actor", "entity"}, 6002: {"app"}, 6003: {"actor", "api", "src_endpoint"},
+    0: set(), 2004: {"finding_info"}, 3002: {"user"}, 3004: {"actor", "entity"}, 6002: {"app"}, 6003: {"actor", "api", "src_endpoint"},
 }  # fmt: skip
 OCSF_EVERYWHERE = {"activity_id", "category_uid", "class_uid", "metadata", "severity_id", "time", "type_uid"}
 

@@ -452,7 +452,16 @@ def make_entries():
     log.signed("system.trim", {"below": 3, "by": {"server": "retention"}}, at(10), "trim")
     log.signed("system.access", {"op": "remove", "key_id": "0123456789abcdef", "by": {"key": "fedcba9876543210"}, "reason": None}, at(11), "access")
     log.signed("system.access", {"op": "read", "from": 2, "to": 3, "seconds": 600, "by": admin}, at(12), "access")
+    account = sha256(b"a digest by a secret")
+    linked = {"op": "add", "key_id": account.hex()[:16], "sha256": b64url(account), "roles": ["reviewer"], "producer": None, "person": "p-ann", "name": "Ann at Example ID",
+              "oidc": {"issuer": "https://id.example.com"}, "by": admin, "reason": None}
+    log.signed("system.access", linked, at(12), "access")
+    came = {"op": "signed_in", "how": "oidc", "issuer": "https://id.example.com", "seconds": 60, "by": {"key": account.hex()[:16], "person": "p-ann"}}
+    log.signed("system.access", came, at(12), "access")
     for wrong in (
+        linked, linked | {"key_id": "0123456789abcdef"}, linked | {"sha256": b64url(sha256(b"x"))}, linked | {"roles": ["admin"]}, linked | {"person": None},
+        came | {"how": "key"}, came | {"how": "oidc", "issuer": "https://id.example.com/"}, {k: v for k, v in came.items() if k != "issuer"},
+        came | {"by": came["by"] | {"person": "p-bob"}}, came | {"by": came["by"] | {"key": "fedcba9876543210"}}, came | {"by": {"command": "init"}},
         {"op": "read", "from": 3, "to": 3, "seconds": 600, "by": admin}, {"op": "read", "from": 2, "to": 3, "by": admin},
         {"op": "remove", "key_id": "0123456789abcdef"}, {"op": "remove", "key_id": "0123456789abcdef", "by": {"key": "fedc"}},
         {"op": "remove", "key_id": "0123456789abcdef", "by": admin | {"command": "init"}},

@@ -137,9 +137,9 @@ class Counted:
         return Counter((e["journal"]["time"][:16], e["event"]["data"]["agent"]["run"]) for e in found)
 
     def acts(self) -> Counter[tuple[str, str]]:
-        """What administrators, and people by approvals, did in the period, by kind and `op`; who read payload is none of it."""
+        """What administrators, and people by approvals, did in the period, by kind and `op`; who signed in or read payload is none of it."""
         found = ((e["kind"], e["event"].get("op", "")) for n, e in self.period.items() if n in self.system)
-        return Counter(act for act in found if act != ("access", "read"))
+        return Counter(act for act in found if act not in (("access", "read"), ("access", "signed_in")))
 
     def lists(self) -> dict[str, int]:
         """Versions of lists at the end of the period, by their entries. Each decision of ours of the period must rest on those at its place."""

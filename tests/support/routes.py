@@ -41,6 +41,7 @@ ROUTES: dict[str, tuple[Callable[[], Send], set[str], set[int]]] = {
     "remove key": (lambda: ("DELETE", f"{T}/keys/0123456789abcdef", {}), {"admin"}, {404}),
     "rotate": (lambda: ("POST", f"{T}/keys/rotate", {"json": {"use": "token"}}), {"admin"}, {200}),
     "add a passkey": (lambda: ("POST", f"{T}/passkeys", {"json": {"request": "x"}}), {"admin"}, {400}),
+    "link an account": (lambda: ("POST", f"{T}/accounts", {"json": {"person": "kim", "issuer": "x", "subject": "x"}}), {"admin"}, {400}),
     "ask": (lambda: ("POST", f"{T}/decisions", {"json": {}}), {"enforcer"}, {404}),
     "policies": (lambda: ("GET", f"{T}/policies", {}), POLICY_READERS, {404}),
     "policies for OPA": (lambda: ("GET", f"{T}/policies/bundle.tar.gz", {}), POLICY_READERS | {"enforcer"}, {404}),

@@ -8,6 +8,7 @@ use crate::{
     chats::Chats,
     config::{Config, Opa},
     metrics::Metrics,
+    oidc::Providers,
     opa_bundle::BundleKey,
     places::Places,
     reading::Readings,
@@ -51,6 +52,8 @@ pub struct App {
     pub broker: Option<jetstream::Connection>,
     /// Slack, Teams and webhook connections.
     pub chats: Chats,
+    /// Providers at which people sign in for the web pages.
+    pub oidc: Providers,
     /// Systems that entries are sent to.
     pub sinks: Sinks,
     /// How channels stand that are told of alerts.
@@ -104,6 +107,7 @@ impl App {
         let chats = if create { Chats::default() } else { Chats::open(&config)? };
         let (setups, url) = (&config.file.sink, config.file.public_url.as_str());
         let sinks = if create { Sinks::default() } else { Sinks::open(setups, url)? };
+        let oidc = Providers::open(&config.file.oidc, url)?;
         let witnesses = &config.file.witness;
         let witnesses = if create { Witnesses::default() } else { Witnesses::open(witnesses)? };
         let broker = match config.jetstream() {
@@ -145,6 +149,7 @@ impl App {
             config,
             broker,
             chats,
+            oidc,
             sinks,
             channels: Arc::default(),
             witnesses,

@@ -168,8 +168,8 @@ pub fn key_by_text(
 ) -> Result<Option<(LogNumber, AccessKey)>, store::Error> {
     let id = key_id(text).filter(|_| text.len() <= KEY_BYTES_MAX);
     let found = id.map(|id| ledger.access_key(id)).transpose()?.flatten();
-    // A passkey has no text.
-    let found = found.filter(|(_, key)| key.passkey.is_none());
+    // Passkeys and accounts at providers have no text.
+    let found = found.filter(|(_, key)| key.has_text());
     let right = |key: &AccessKey| stored_form(text).as_bytes().ct_eq(key.sha256.as_bytes());
     Ok(found.filter(|(_, key)| right(key).into()))
 }

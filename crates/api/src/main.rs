@@ -11,6 +11,8 @@ mod verify;
 #[cfg(feature = "server")]
 mod access;
 #[cfg(feature = "server")]
+mod accounts;
+#[cfg(feature = "server")]
 mod act;
 #[cfg(feature = "server")]
 mod alerting;
@@ -46,6 +48,8 @@ mod limits;
 mod log;
 #[cfg(feature = "server")]
 mod metrics;
+#[cfg(feature = "server")]
+mod oidc;
 #[cfg(feature = "server")]
 mod opa_bundle;
 #[cfg(feature = "server")]

@@ -14,6 +14,7 @@ mod freeze;
 mod inbox;
 mod listing;
 mod lists;
+mod oidc;
 mod outlook;
 mod passkey;
 mod passkeys;
@@ -71,12 +72,14 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/together/done", get(recorded::show))
         .route("/signin", get(signin::show).post(signin::submit))
         .route("/signin/passkey", get(passkey::begin).post(passkey::submit))
+        .route("/signin/oidc/{provider}/callback", get(oidc::back))
         .route("/passkeys", get(passkeys::show).post(passkeys::request))
         .route("/passkeys/finish", post(passkeys::finish))
         .route("/passkeys/remove", post(passkeys::remove))
         .route("/signout", get(signin::after_out).post(signin::out))
         .nest("/approvals/{id}", approval)
         .method_not_allowed_fallback(|| async { Stop::NotFound })
+        .layer(middleware::from_fn_with_state(Arc::clone(&app), oidc::links))
         .layer(middleware::from_fn_with_state(Arc::clone(&app), guard));
     Router::new().route("/assets/{name}", get(assets::serve)).merge(pages).with_state(app)
 }

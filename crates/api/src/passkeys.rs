@@ -116,6 +116,7 @@ pub async fn enrol(
         by: act.by,
         reason,
         passkey: Some(passkey.clone()),
+        oidc: None,
     };
     act::record(&app.ledger, tenant, "access", &Access::Add(key)).await?;
     Ok(key_id)

@@ -1,5 +1,6 @@
 //! HTTP: one noun per file, handlers that read, call the ledger and answer.
 
+mod accounts;
 mod agents;
 pub mod alerts;
 mod approvals;
@@ -92,6 +93,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/keys", get(keys::list).post(keys::add))
         .route("/keys/rotate", post(keys::rotate))
         .route("/passkeys", post(passkeys::add))
+        .route("/accounts", post(accounts::add))
         .route("/keys/{key_id}", delete(keys::remove))
         .route("/jwks.json", get(jwks::jwks))
         .route("/rules", get(rules::show).post(rules::apply))

@@ -3,13 +3,18 @@
 //! Sessions themselves are in cookies (`pages::session`).
 
 pub mod nonces;
+pub mod recent;
 mod throttle;
 
 use ledger::{keyring, time::Nanos};
 use nonces::Nonces;
+use recent::Recent;
 use std::path::Path;
 use throttle::Throttle;
 use zeroize::Zeroizing;
+
+/// Time that a sign-in at a provider may take, in seconds: a person proves a second factor there.
+pub const PROVIDER_SECONDS: u64 = 900;
 
 /// State of the sessions.
 pub struct Sessions {
@@ -19,6 +24,10 @@ pub struct Sessions {
     pub throttle: Throttle,
     /// Nonces in the challenges of passkeys.
     pub nonces: Nonces,
+    /// The `state` of sign-ins at providers of `OpenID` Connect.
+    pub states: Nonces,
+    /// Sign-ins that entries cover.
+    pub recent: Recent,
 }
 
 impl Sessions {
@@ -26,6 +35,7 @@ impl Sessions {
     pub fn open(keys_dir: &Path, now: Nanos) -> Result<Self, keyring::Error> {
         let key = keyring::session_key(keys_dir)?;
         let nonces = Nonces::new(key.clone(), now);
-        Ok(Self { key, throttle: Throttle::default(), nonces })
+        let states = Nonces::new(key.clone(), now).living(PROVIDER_SECONDS);
+        Ok(Self { key, throttle: Throttle::default(), nonces, states, recent: Recent::default() })
     }
 }

@@ -33,7 +33,7 @@ mod trust;
 pub use letters::Letter;
 pub use running::{Changed, Sinks};
 pub use sender::{Held, Sink};
-pub use setup::{Setup, mistakes};
+pub use setup::{Setup, mistakes, open_to_others};
 
 use batch::Span;
 use ledger::{

@@ -105,8 +105,9 @@ pub async fn issue_key(
     let sha256 = auth::stored_form(&text);
     let reason = act::keep_reason(&app.ledger, tenant, "access", act.why.as_ref()).await?;
     let by = act.by;
-    let passkey = None;
-    let key = AccessKey { key_id, sha256, roles, producer, person, name, by, reason, passkey };
+    let (passkey, oidc) = (None, None);
+    let key =
+        AccessKey { key_id, sha256, roles, producer, person, name, by, reason, passkey, oidc };
     act::record(&app.ledger, tenant, "access", &Access::Add(key)).await?;
     Ok(text.to_string())
 }

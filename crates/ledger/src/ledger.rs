@@ -275,6 +275,11 @@ impl Ledger {
         value.ok_or(corrupt).map(Some)
     }
 
+    /// A digest by the seal's key, over the parts one after another. For what could be guessed without a key.
+    pub fn keyed_digest(&self, what: &str, place: &str, parts: &[&[u8]]) -> [u8; 32] {
+        self.seal_key.tag(what, place, parts)
+    }
+
     /// Writes a record of `meta` with a seal.
     pub fn put_sealed(
         &self,

@@ -11,7 +11,7 @@ pub mod prune;
 pub mod retention;
 pub mod sources;
 
-pub use access::{Access, AccessKey, Passkey};
+pub use access::{Access, AccessKey, How, OidcAccount, Passkey, SUBJECT_BYTES_MAX};
 
 use crate::{
     ident::Ident,

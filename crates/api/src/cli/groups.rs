@@ -62,6 +62,35 @@ pub enum KeyCommand {
         #[arg(long, value_name = "TEXT")]
         reason: Option<String>,
     },
+    /// Link a person to an account at a provider of `OpenID` Connect: the sign-in page shows issuer and subject
+    #[command(
+        after_help = "Example:\n  countersign key link --tenant acme --api-key-file admin.key --person p-ana --issuer \
+                      https://id.example.com --subject 00u1a2b3c4"
+    )]
+    Link {
+        #[command(flatten)]
+        remote: Remote,
+        /// The tenant
+        #[arg(long)]
+        tenant: String,
+        /// The person
+        #[arg(long, value_name = "ID")]
+        person: String,
+        /// The issuer, as the configuration of the server has it
+        #[arg(long, value_name = "URL")]
+        issuer: String,
+        /// The subject at the provider
+        #[arg(long)]
+        subject: String,
+        /// A label for people
+        #[arg(long, default_value = "")]
+        name: String,
+        /// Why: kept beside the entry, and can be erased
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+        #[command(flatten)]
+        approved: Approved,
+    },
     /// List API keys
     #[command(
         after_help = "Example:\n  countersign key list --tenant acme --api-key-file admin.key"

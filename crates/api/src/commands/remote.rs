@@ -46,6 +46,18 @@ pub fn key(command: &KeyCommand) -> Result<(), Failed> {
             let (key_id, person) = (&answer["key_id"], &answer["person"]);
             say(&format!("{} is in force for {}", shown(key_id), shown(person)));
         }
+        KeyCommand::Link { remote, tenant, person, issuer, subject, name, reason, approved } => {
+            let body = json!({
+                "person": person, "issuer": issuer, "subject": subject, "name": name, "reason": reason,
+            });
+            let path = format!("/v1/tenants/{tenant}/accounts");
+            let answer = approved::post(&Client::new(remote)?, (tenant, &path), body, approved)?;
+            let (key_id, person) = (&answer["key_id"], &answer["person"]);
+            say(&format!("{} is in force for {}", shown(key_id), shown(person)));
+            if let Some(note) = answer["note"].as_str() {
+                warn(&harmless(note));
+            }
+        }
         KeyCommand::List { remote, tenant, json: as_json } => {
             let client = Client::new(remote)?;
             let keys = client.get_json(&format!("/v1/tenants/{tenant}/keys"))?;

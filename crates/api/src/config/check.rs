@@ -101,6 +101,7 @@ fn check_limits(limits: &Limits, wrong: &mut Vec<String>) {
 fn sent_wrong(file: &File, wrong: &mut Vec<String>, warnings: &mut Vec<String>) {
     wrong.extend(crate::sinks::mistakes(&file.sink));
     wrong.extend(crate::witness::mistakes(&file.witness));
+    wrong.extend(crate::oidc::mistakes(&file.oidc, file.approvals.is_some()));
     wrong.extend(replicas_wrong(file));
     for (tenant, monthly) in &file.evidence {
         if Ident::new(tenant).is_err() {

@@ -1,6 +1,6 @@
 //! The configuration file, as written. `example.toml` lists every key.
 
-use crate::{replicas, sinks::Setup, witness};
+use crate::{oidc, replicas, sinks::Setup, witness};
 use approvals::deciding::{REPORT_WITHIN_SECONDS, VALID_FOR_SECONDS};
 use ledger::writer::COMMIT_MESSAGES_MAX;
 use serde::{Deserialize, Serialize};
@@ -70,6 +70,9 @@ pub struct File {
     /// Workflows webhooks (links only), by the name of the connection.
     #[serde(default)]
     pub webhook: BTreeMap<String, Webhook>,
+    /// Providers of `OpenID` Connect at which people sign in, by name.
+    #[serde(default)]
+    pub oidc: BTreeMap<String, oidc::Setup>,
     /// Evidence of every month, by tenant.
     #[serde(default)]
     pub evidence: BTreeMap<String, Monthly>,

@@ -182,8 +182,11 @@ impl Changes {
         if view.kind == Kind::Erasure {
             self.erasures.push(index);
         }
-        if view.kind == Kind::Access && text(view, &["event", "op"]) == "read" {
-            return self.read(out, index, view);
+        match (view.kind, text(view, &["event", "op"])) {
+            (Kind::Access, "read") => return self.read(out, index, view),
+            // A person who comes changes nothing.
+            (Kind::Access, "signed_in") => return Ok(()),
+            _ => {}
         }
         let (what, mut detail) = in_words(view);
         if view.kind == Kind::Rules {

@@ -301,7 +301,7 @@ async fn signed_out(
     if carried.username.is_empty() {
         return Ok(signin::carrying(app, id, carried, false));
     }
-    let Some((session, cookie)) = signin::check(app, peer, headers, &carried)? else {
+    let Some((session, cookie)) = signin::check(app, peer, headers, &carried).await? else {
         return Ok(signin::carrying(app, id, carried, true));
     };
     let mut response = match found(&session, id).await {

@@ -80,7 +80,7 @@ impl Ways {
         // An answer that a passkey signs is a sign-in of its own.
         let fresh = state.requested.as_ref().filter(|_| !session.passkey);
         let fresh = fresh.and_then(|requested| requested.rule.step_up);
-        let age = card.shown_at.seconds().saturating_sub(session.signed_in_at.seconds());
+        let age = card.shown_at.seconds().saturating_sub(session.auth.at.seconds());
         let sign_in = fresh.filter(|seconds| age >= *seconds).map(|seconds| seconds.div_ceil(60));
         let may = sign_in.is_none();
         // What can't be shown whole can be denied.

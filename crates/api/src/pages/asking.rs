@@ -23,7 +23,7 @@ use axum::{
     response::Response,
 };
 use decider::{
-    approval::{Auth, Method, QUESTIONS_MAX, Replier, Via},
+    approval::{QUESTIONS_MAX, Replier, Via},
     words,
 };
 use ledger::foreign;
@@ -113,10 +113,7 @@ pub async fn put(
     let ask = worker::Ask {
         by: session.person.clone(),
         via: Via::Web,
-        auth: Auth {
-            method: if session.passkey { Method::Passkey } else { Method::Key },
-            at: session.signed_in_at,
-        },
+        auth: session.auth,
         displayed_dig: question.digest,
         text: text.clone(),
     };

@@ -91,7 +91,7 @@ pub async fn submit(
         return Err(Stop::Failed(StatusCode::UNAUTHORIZED, text.into()));
     };
     tracing::info!(tenant = %tenant.name, person = ?key.person, key = %key.key_id, "signed in with a passkey");
-    let cookie = session::begin(&app, &tenant.name, &key, app.ledger.now());
+    let cookie = session::begin(&app, &tenant, &key).await?;
     Ok(with_cookie(go(&app, &own(&fields.next)), cookie))
 }
 
@@ -175,7 +175,7 @@ pub(super) fn authenticate(
     said: &Said<'_>,
 ) -> Result<Result<Proof, String>, Stop> {
     if !session.passkey {
-        return Ok(Ok((Auth { method: Method::Key, at: session.signed_in_at }, None)));
+        return Ok(Ok((session.auth, None)));
     }
     let no = |why: &str| Ok(Err(format!("{why} Nothing was recorded.")));
     if said.signed.is_empty() {

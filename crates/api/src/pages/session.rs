@@ -1,21 +1,24 @@
 //! Sessions: a signed cookie, checked against keys and people at every request.
 
 use super::{Stop, sessions};
-use crate::{access, app::App};
+use crate::{
+    access, act, app::App, auth::Caller, problem::Problem, sessions::recent::COVERED_SECONDS,
+};
 use approvals::{history::Approval, setup::Setup, worker::Worker};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use data_encoding::BASE64URL_NOPAD;
+use decider::approval::{Auth, Method};
 use hmac::{Hmac, Mac as _};
 use ledger::{
     ident::Ident,
     keyring::random32,
-    system::{AccessKey, KeyId, Role},
+    system::{Access, AccessKey, KeyId, Role},
     tenant::Tenant,
     time::Nanos,
 };
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 use subtle::ConstantTimeEq as _;
 
 /// Length of a session, in seconds.
@@ -34,6 +37,9 @@ struct Content {
     key_id: String,
     person: Ident,
     signed_in_at: Nanos,
+    /// When the person signed in at a provider, if that is another time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    authenticated_at: Option<Nanos>,
     /// Random value that makes the forms' token different at each sign-in.
     seed: String,
 }
@@ -48,8 +54,9 @@ pub struct Session {
     pub key_id: KeyId,
     /// True if that key is a passkey: then each answer is signed.
     pub passkey: bool,
-    /// Time of the sign-in.
-    pub signed_in_at: Nanos,
+    /// How answers of this session are authenticated, unless a passkey signs them. For a sign-in at a provider, `at` is when the
+    /// person signed in there.
+    pub auth: Auth,
     /// Token that every form carries.
     pub form_token: String,
     /// The tenant's worker.
@@ -76,29 +83,65 @@ impl Session {
     }
 }
 
-/// A new session's cookie, as a `Set-Cookie` header.
-pub fn begin(app: &App, tenant: &Ident, key: &AccessKey, now: Nanos) -> Option<HeaderValue> {
+/// Begins a session: its cookie, as a `Set-Cookie` header. First an entry says who signed in, and how.
+pub async fn begin(
+    app: &App,
+    tenant: &Arc<Tenant>,
+    key: &AccessKey,
+) -> Result<Option<HeaderValue>, Stop> {
+    begin_at(app, tenant, key, (app.ledger.now(), None)).await
+}
+
+/// The same, for a person who signed in at a provider at the second time.
+pub async fn begin_at(
+    app: &App,
+    tenant: &Arc<Tenant>,
+    key: &AccessKey,
+    times: (Nanos, Option<Nanos>),
+) -> Result<Option<HeaderValue>, Stop> {
+    let recent = &sessions(app).recent;
+    if recent.begin(&key.key_id, Instant::now()) {
+        let (how, issuer) = key.how();
+        let (issuer, seconds) = (issuer.map(str::to_owned), COVERED_SECONDS);
+        let by = Caller { key: key.clone() }.by();
+        let entry = Access::SignedIn { how, issuer, seconds, by };
+        if let Err(error) = act::record(&app.ledger, tenant, "access", &entry).await {
+            recent.forget(&key.key_id);
+            return Err(Problem::from(error).into());
+        }
+    }
+    Ok(cookie(app, &tenant.name, key, times))
+}
+
+fn cookie(
+    app: &App,
+    tenant: &Ident,
+    key: &AccessKey,
+    (now, authenticated_at): (Nanos, Option<Nanos>),
+) -> Option<HeaderValue> {
     let content = Content {
         tenant: tenant.clone(),
         key_id: key.key_id.to_string(),
         person: key.person.clone()?,
         signed_in_at: now,
+        authenticated_at,
         seed: BASE64URL_NOPAD.encode(&random32()[..16]),
     };
     let content = BASE64URL_NOPAD.encode(&serde_json::to_vec(&content).ok()?);
     let mac =
         BASE64URL_NOPAD.encode(&mac(app, SESSION, content.as_bytes()).finalize().into_bytes());
-    set_cookie(app, &format!("{content}.{mac}"), LIFE_SECONDS)
+    set_cookie(app, "", &format!("{content}.{mac}"), LIFE_SECONDS)
 }
 
 /// Ends the session in the browser, as a `Set-Cookie` header.
 pub fn end(app: &App) -> Option<HeaderValue> {
-    set_cookie(app, "", 0)
+    set_cookie(app, "", "", 0)
 }
 
-fn set_cookie(app: &App, value: &str, seconds: u64) -> Option<HeaderValue> {
+/// A cookie of these pages, as a `Set-Cookie` header. `what`: the end of its name, empty for the session.
+pub fn set_cookie(app: &App, what: &str, value: &str, seconds: u64) -> Option<HeaderValue> {
     let secure = if is_https(app) { "; Secure" } else { "" };
-    let name = cookie_name(app);
+    let name = cookie_name(app, what);
     HeaderValue::from_str(&format!(
         "{name}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}"
     ))
@@ -109,9 +152,9 @@ fn is_https(app: &App) -> bool {
     app.config.file.public_url.starts_with("https://")
 }
 
-/// With https, the browser enforces Secure, Path=/ and no Domain for this name.
-fn cookie_name(app: &App) -> &'static str {
-    if is_https(app) { "__Host-countersign" } else { "countersign" }
+/// Name of a cookie, by its end. With https, the browser enforces Secure, Path=/ and no Domain for this name.
+pub fn cookie_name(app: &App, what: &str) -> String {
+    format!("{}countersign{what}", if is_https(app) { "__Host-" } else { "" })
 }
 
 fn mac(app: &App, domain: &[u8], text: &[u8]) -> Hmac<Sha256> {
@@ -122,7 +165,7 @@ fn mac(app: &App, domain: &[u8], text: &[u8]) -> Hmac<Sha256> {
 /// The session of a request. `None` if nobody is signed in, or not any more.
 pub fn current(app: &App, headers: &HeaderMap) -> Result<Option<Session>, Stop> {
     // Another page of the same host may have set a cookie of this name. Ours has our signature.
-    let Some(content) = cookies(headers, cookie_name(app)).find_map(|value| read(app, value))
+    let Some(content) = cookies(headers, &cookie_name(app, "")).find_map(|value| read(app, value))
     else {
         return Ok(None);
     };
@@ -136,13 +179,24 @@ pub fn current(app: &App, headers: &HeaderMap) -> Result<Option<Session>, Stop> 
     let Some((worker, setup)) = with_person(app, &tenant, &content.person)? else {
         return Ok(None);
     };
+    // A provider that was removed from the configuration signs nobody in any more.
+    if key.oidc.as_ref().is_some_and(|account| !app.oidc.has(&tenant.name, &account.issuer)) {
+        return Ok(None);
+    }
     let form_token = mac(app, FORM, content.seed.as_bytes()).finalize().into_bytes();
     Ok(Some(Session {
         tenant,
         person: content.person,
         passkey: key.passkey.is_some(),
+        auth: Auth {
+            method: match (&key.passkey, &key.oidc) {
+                (Some(_), _) => Method::Passkey,
+                (None, Some(_)) => Method::Oidc,
+                (None, None) => Method::Key,
+            },
+            at: content.authenticated_at.unwrap_or(content.signed_in_at),
+        },
         key_id: key.key_id,
-        signed_in_at: content.signed_in_at,
         form_token: BASE64URL_NOPAD.encode(&form_token),
         worker,
         setup,
@@ -151,7 +205,7 @@ pub fn current(app: &App, headers: &HeaderMap) -> Result<Option<Session>, Stop> 
 
 /// Values of the cookies with this name. Cookies of other applications beside ours may contain any bytes (RFC
 /// 9110, 5.5).
-fn cookies<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a str> {
+pub fn cookies<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a str> {
     let lines = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes);
     lines.flat_map(|line| line.split(|byte| *byte == b';')).filter_map(move |pair| {
         let (found, value) = std::str::from_utf8(pair).ok()?.trim_ascii().split_once('=')?;

@@ -29,10 +29,34 @@ struct Form {
     to: Option<String>,
     /// True if it is shown again after a failure.
     wrong: bool,
+    /// Providers of `OpenID` Connect, and where their buttons lead.
+    providers: Providers,
     /// Name that is already filled in.
     username: String,
     /// An answer that was sent without a session: where it is sent again, and what it said.
     carried: Option<(String, Carried)>,
+}
+
+/// The buttons of providers.
+struct Providers {
+    /// Address before a provider's name.
+    way: String,
+    /// Name and label of each.
+    all: Vec<(String, String)>,
+}
+
+impl Providers {
+    /// Buttons that lead to `to`; without it, to the page on which they are. `again`: the person signs in at the provider again.
+    fn new(app: &App, to: Option<&str>, again: bool) -> Self {
+        let way = to.map_or_else(
+            || "?oidc=".to_owned(),
+            |to| {
+                let again = if again { "&again=1" } else { "" };
+                format!("{}/signin?next={}{again}&oidc=", app.config.base(), own(to))
+            },
+        );
+        Self { way, all: app.oidc.shown() }
+    }
 }
 
 /// An answer that was sent without a session, and later the name and key beside it.
@@ -52,8 +76,9 @@ pub(super) fn carrying(app: &App, id: &str, mut carried: Carried, wrong: bool) -
     carried.typed = carried.typed.cut();
     let username = carried.username.chars().take(64).collect();
     let top = Top::new(app, "Sign in", None);
+    let providers = Providers::new(app, Some(&format!("/approvals/{id}")), false);
     let carried = Some((format!("/approvals/{id}/review"), carried));
-    page(status, &Form { top, to: None, wrong, username, carried })
+    page(status, &Form { top, to: None, wrong, providers, username, carried })
 }
 
 /// The sign-in page. `to` as in [`own`]; `failed`: the name of a failed attempt.
@@ -61,7 +86,8 @@ pub fn form_page(app: &App, to: Option<String>, failed: Option<String>) -> Respo
     let status = if failed.is_some() { StatusCode::UNAUTHORIZED } else { StatusCode::OK };
     let (wrong, username) = (failed.is_some(), failed.unwrap_or_default());
     let top = Top::new(app, "Sign in", None);
-    page(status, &Form { top, to, wrong, username, carried: None })
+    let providers = Providers::new(app, to.as_deref(), false);
+    page(status, &Form { top, to, wrong, providers, username, carried: None })
 }
 
 /// Where a sign-in may lead: to the inbox, to the page of an approval or of its questions, or to that of passkeys. Anything else becomes the
@@ -95,8 +121,11 @@ pub async fn show(
     let next: Next = query::lenient(raw.as_deref()).unwrap_or_default();
     let who = visitor(&app, &headers).ok().map(|session| session.person.to_string());
     let top = Top::new(&app, "Sign in", None);
-    let (to, username) = (Some(own(&next.next)), who.unwrap_or_default());
-    let form = Form { top, to, wrong: false, username, carried: None };
+    let to = own(&next.next);
+    // Who is signed in and comes here needs a newer sign-in.
+    let providers = Providers::new(&app, Some(&to), who.is_some());
+    let (to, username) = (Some(to), who.unwrap_or_default());
+    let form = Form { top, to, wrong: false, providers, username, carried: None };
     page(StatusCode::OK, &form)
 }
 
@@ -156,12 +185,12 @@ async fn sign_in(
         let username = fields.username.trim().chars().take(64).collect();
         return Ok(form_page(app, to, Some(username)));
     };
-    let cookie = session::begin(app, &tenant.name, &key, app.ledger.now());
+    let cookie = session::begin(app, &tenant, &key).await?;
     Ok(with_cookie(go(app, &own(&to)), cookie))
 }
 
 /// A session and its cookie for an answer that was sent with name and key. `None` if they are wrong.
-pub(super) fn check(
+pub(super) async fn check(
     app: &App,
     peer: Option<Extension<Peer>>,
     headers: &HeaderMap,
@@ -169,7 +198,7 @@ pub(super) fn check(
 ) -> Result<Option<(Session, Option<HeaderValue>)>, Stop> {
     let given = (carried.username.as_str(), carried.password.as_str());
     let Some((tenant, key)) = tried(app, peer, headers, given)? else { return Ok(None) };
-    let cookie = session::begin(app, &tenant.name, &key, app.ledger.now());
+    let cookie = session::begin(app, &tenant, &key).await?;
     let mut sent = HeaderMap::new();
     let named = cookie.as_ref().and_then(|cookie| cookie.to_str().ok()?.split(';').next());
     if let Some(Ok(named)) = named.map(HeaderValue::from_str) {

@@ -25,7 +25,7 @@ use axum::{
     http::{HeaderMap, StatusCode},
     response::Response,
 };
-use decider::approval::{Auth, Choice, Method, Via};
+use decider::approval::{Choice, Via};
 use ledger::{ident::Ident, time::Nanos};
 use std::sync::Arc;
 
@@ -252,7 +252,7 @@ pub async fn answer(
             by: Some(session.person.clone()),
             decision,
             via: Via::Web,
-            auth: Auth { method: Method::Key, at: session.signed_in_at },
+            auth: session.auth,
             displayed_dig: sent.digest,
             version: sent.version,
             shown_at,

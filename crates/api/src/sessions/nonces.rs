@@ -1,4 +1,5 @@
-//! Nonces in the challenges of passkeys: each is ours, made for one purpose a short time ago, and counts once.
+//! Nonces in the challenges of passkeys, and in sign-ins at providers: each is ours, made for one purpose a short time ago, and
+//! counts once.
 //!
 //! They are not stored before they are used, so whoever only asks for them fills no memory.
 
@@ -13,8 +14,9 @@ use zeroize::Zeroizing;
 pub const LIFE_SECONDS: u64 = 300;
 /// Most nonces of one life that are used. More signatures within it are refused.
 const USED_MAX: usize = 100_000;
-/// Prefix of the signed text.
+/// Prefixes of the signed texts.
 const DOMAIN: &[u8] = b"countersign-nonce-v1\0";
+const DERIVED: &[u8] = b"countersign-derived-v1\0";
 /// Lengths of the parts, in bytes: time, random bytes, signature.
 const TIME: usize = 8;
 const RANDOM: usize = 16;
@@ -25,13 +27,20 @@ pub struct Nonces {
     key: Zeroizing<[u8; 32]>,
     /// Nonces from before were perhaps used: this process does not know.
     since: Nanos,
+    /// Time for which each is valid, in nanoseconds.
+    life: u64,
     used: Mutex<HashMap<String, u64>>,
 }
 
 impl Nonces {
     /// Begins at the time of now.
     pub fn new(key: Zeroizing<[u8; 32]>, since: Nanos) -> Self {
-        Self { key, since, used: Mutex::default() }
+        Self { key, since, life: LIFE_SECONDS * 1_000_000_000, used: Mutex::default() }
+    }
+
+    /// The same, with another life, in seconds.
+    pub fn living(self, seconds: u64) -> Self {
+        Self { life: seconds * 1_000_000_000, ..self }
     }
 
     /// A nonce for a purpose.
@@ -49,8 +58,7 @@ impl Nonces {
         let Some((signed, mac)) = bytes.split_at_checked(TIME + RANDOM) else { return false };
         let Some(time) = signed.first_chunk() else { return false };
         let time = u64::from_be_bytes(*time);
-        let life = LIFE_SECONDS * 1_000_000_000;
-        let fresh = |time: u64| time <= now.0 && now.0 - time < life;
+        let fresh = |time: u64| time <= now.0 && now.0 - time < self.life;
         let ours = mac.len() == MAC && self.mac(purpose, signed).verify_truncated_left(mac).is_ok();
         if !ours || !fresh(time) || time < self.since.0 {
             return false;
@@ -60,6 +68,14 @@ impl Nonces {
             used.retain(|_, time| fresh(*time));
         }
         used.len() < USED_MAX && used.insert(nonce.to_owned(), time).is_none()
+    }
+
+    /// A secret word that follows from a nonce, 43 characters. Nobody else can compute it.
+    pub fn derived(&self, word: &str, nonce: &str) -> String {
+        let mac = Hmac::<Sha256>::new_from_slice(self.key.as_ref());
+        let mac = mac.expect("HMAC takes keys of every length").chain_update(DERIVED);
+        let mac = mac.chain_update(word).chain_update(b"\0").chain_update(nonce);
+        BASE64URL_NOPAD.encode(&mac.finalize().into_bytes())
     }
 
     fn mac(&self, purpose: &str, signed: &[u8]) -> Hmac<Sha256> {

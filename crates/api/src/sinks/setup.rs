@@ -383,8 +383,8 @@ fn secret_wrong(kind: Kind, sink: &Setup, add: &mut impl FnMut(String)) {
     }
 }
 
-/// Why a secret is none.
-fn open_to_others(path: &Path) -> Option<String> {
+/// Why the file of a secret is none: it is not there, or others can read it.
+pub fn open_to_others(path: &Path) -> Option<String> {
     let path_text = path.display();
     match std::fs::metadata(path) {
         Err(error) => Some(format!("{path_text}: {error}")),

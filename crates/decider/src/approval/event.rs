@@ -341,6 +341,8 @@ pub enum Method {
     Teams,
     /// A passkey. The answer itself is signed with it.
     Passkey,
+    /// A provider of `OpenID` Connect, in a sign-in on the web page.
+    Oidc,
 }
 
 /// Outcome of a call, as the enforcer reports it.

@@ -153,8 +153,9 @@ fn answered_by_person(state: &mut State, event: &Event, at: Nanos) -> Option<()>
     let Event::Reviewed { reason, evidence, .. } = event else { return None };
     let requested = in_phase(state, &[Phase::Pending])?;
     let passkey = auth.method == Method::Passkey;
-    holds(passkey == signed.is_some() && (!passkey || *via == Via::Web))?;
-    let strong = *via == Via::Web && (passkey || auth.method == Method::Key);
+    let of_the_page = matches!(auth.method, Method::Passkey | Method::Oidc);
+    holds(passkey == signed.is_some() && (!of_the_page || *via == Via::Web))?;
+    let strong = *via == Via::Web && (of_the_page || auth.method == Method::Key);
     holds(signed.as_ref().is_none_or(|signed| signed.version == state.version))?;
     holds(requested.shows(displayed_dig))?;
     holds(requested.rule.step_up.is_none() || strong)?;

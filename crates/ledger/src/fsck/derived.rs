@@ -137,6 +137,14 @@ impl Derived {
                 Some(Access::Add(key)) => drop(self.access.insert(key.key_id.clone(), key)),
                 Some(Access::Remove { key_id, .. }) => drop(self.access.remove(&key_id)),
                 Some(Access::Read { .. }) => {}
+                Some(Access::SignedIn { how, issuer, by, .. }) => {
+                    let said = (how, issuer.as_deref());
+                    if !self.access.values().any(|key| key.signs_in(&by, said)) {
+                        report.find(format!(
+                            "entry {index}: a sign-in with a key that is not in force"
+                        ));
+                    }
+                }
                 None => report.find(format!("entry {index}: not an access entry")),
             },
             Kind::Genesis | Kind::Key if !take_key(&mut self.signing, index, view) => {

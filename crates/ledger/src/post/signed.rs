@@ -248,11 +248,15 @@ impl Log {
         let fits = match &access {
             Access::Add(key) => {
                 // A passkey's id follows from its credential: two persons can't have one.
-                let taken = key.passkey.is_some() && self.access.contains_key(&key.key_id);
+                let taken = !key.has_text() && self.access.contains_key(&key.key_id);
                 key.is_sound(&self.tenant) && !taken && self.is_earlier(key.reason.as_ref())
             }
             Access::Remove { reason, .. } => self.is_earlier(reason.as_ref()),
             Access::Read { from, to, .. } => from < to,
+            Access::SignedIn { how, issuer, by, .. } => {
+                let said = (*how, issuer.as_deref());
+                self.access.values().any(|key| key.signs_in(by, said))
+            }
         };
         if !fits {
             return None;
@@ -271,7 +275,9 @@ impl Log {
                 changes.delete(Family::Access, LogNumber::ALL.key(id));
                 Arc::make_mut(&mut self.access).remove(&key_id);
             }
-            Access::Read { .. } => return Some(self.append(changes, draft, origin, None)),
+            Access::Read { .. } | Access::SignedIn { .. } => {
+                return Some(self.append(changes, draft, origin, None));
+            }
         }
         self.position.access = digest_of_access(&self.access);
         Some(self.append(changes, draft, origin, None))

@@ -1,4 +1,4 @@
-//! `system.access`: API keys, passkeys, and the reading of payload.
+//! `system.access`: API keys, passkeys, accounts at providers of `OpenID` Connect, sign-ins, and the reading of payload.
 
 use super::{By, KeyId, Reason, Role};
 use crate::ident::Ident;
@@ -10,10 +10,11 @@ use sha2::{Digest as _, Sha256};
 const CREDENTIAL_BYTES_MAX: usize = 1023;
 /// Longest public key, in bytes: RSA of 8,192 bits fits.
 const PUBLIC_KEY_BYTES_MAX: usize = 1100;
-/// Longest origin, in bytes.
+/// Longest origin or issuer, in bytes.
 const ORIGIN_BYTES_MAX: usize = 512;
-
-/// `system.access`: an API key is added or removed, or payload is read.
+/// Longest subject at a provider, in bytes (`OpenID` Connect Core 2).
+pub const SUBJECT_BYTES_MAX: usize = 255;
+/// `system.access`: an API key is added or removed, a person signs in, or payload is read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "lowercase", deny_unknown_fields)]
 pub enum Access {
@@ -40,6 +41,31 @@ pub enum Access {
         /// Who reads.
         by: By,
     },
+    /// A person signed in on the pages, with the key that `by` names.
+    #[serde(rename = "signed_in")]
+    SignedIn {
+        /// What kind of key it is.
+        how: How,
+        /// The provider's issuer, if it is an account there.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        issuer: Option<String>,
+        /// Seconds for which this entry covers further sign-ins with the same key.
+        seconds: u32,
+        /// The key and its person.
+        by: By,
+    },
+}
+
+/// What a person signs in with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum How {
+    /// A reviewer key.
+    Key,
+    /// A passkey.
+    Passkey,
+    /// An account at a provider of `OpenID` Connect.
+    Oidc,
 }
 
 /// One API key, without its secret.
@@ -68,6 +94,43 @@ pub struct AccessKey {
     /// If it is a passkey: then no text opens anything with it, and `sha256` is that of its public key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub passkey: Option<Passkey>,
+    /// If it is an account at a provider of `OpenID` Connect: then no text opens anything with it, and `sha256` is a digest of the
+    /// account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oidc: Option<OidcAccount>,
+}
+
+/// A person's account at a provider of `OpenID` Connect. No entry has its subject, which may be an address of mail: `sha256` of
+/// its key is a digest of tenant, issuer and subject under a key of the installation, so nobody else can guess it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OidcAccount {
+    /// The provider's issuer identifier, exactly as it names itself.
+    pub issuer: String,
+}
+
+impl OidcAccount {
+    /// Id of its key: the first 8 bytes of the digest.
+    pub fn key_id(digest: &[u8; 32]) -> KeyId {
+        KeyId::new(&HEXLOWER.encode(&digest[..8])).expect("16 hex digits")
+    }
+
+    /// True if the members fit each other and the id and digest of their key.
+    fn fits(&self, key: &AccessKey) -> bool {
+        let digest = BASE64URL_NOPAD.decode(key.sha256.as_bytes()).unwrap_or_default();
+        let digest: Result<[u8; 32], _> = digest.try_into();
+        let issuer = &self.issuer;
+        digest.is_ok_and(|digest| Self::key_id(&digest) == key.key_id)
+            && (1..=ORIGIN_BYTES_MAX).contains(&issuer.len())
+            && issuer.bytes().all(|byte| byte.is_ascii_graphic())
+            && is_of_one_reviewer(key)
+            && key.passkey.is_none()
+    }
+}
+
+/// True if the key is a person's way to sign in on the pages, and nothing else.
+fn is_of_one_reviewer(key: &AccessKey) -> bool {
+    key.roles == [Role::Reviewer] && key.person.is_some() && key.producer.is_none()
 }
 
 /// A person's passkey (`WebAuthn`): the public half. The private half is in the person's device.
@@ -100,20 +163,79 @@ impl Passkey {
             && self.origin.len() <= ORIGIN_BYTES_MAX
             && key.key_id == Self::key_id(tenant, &credential)
             && key.sha256 == BASE64URL_NOPAD.encode(&Sha256::digest(public))
-            && key.roles == [Role::Reviewer]
-            && key.person.is_some()
-            && key.producer.is_none()
+            && is_of_one_reviewer(key)
     }
 }
 
 impl AccessKey {
-    /// True if an entry may add it: what it says of a passkey fits together.
+    /// True if an entry may add it: what it says of a passkey or of an account fits together.
     pub fn is_sound(&self, tenant: &Ident) -> bool {
         self.passkey.as_ref().is_none_or(|passkey| passkey.fits(tenant, self))
+            && self.oidc.as_ref().is_none_or(|account| account.fits(self))
+    }
+
+    /// What a person signs in with who has it, and the issuer of an account.
+    pub fn how(&self) -> (How, Option<&str>) {
+        match (&self.passkey, &self.oidc) {
+            (Some(_), _) => (How::Passkey, None),
+            (None, Some(account)) => (How::Oidc, Some(&account.issuer)),
+            (None, None) => (How::Key, None),
+        }
+    }
+
+    /// True if a sign-in that says this can be with this key: its person, and what kind it is.
+    pub fn signs_in(&self, by: &By, how: (How, Option<&str>)) -> bool {
+        let By::Key { key, person, approval } = by else { return false };
+        *key == self.key_id
+            && *person == self.person
+            && approval.is_none()
+            && is_of_one_reviewer(self)
+            && how == self.how()
+    }
+
+    /// True if it is shown as a text, in a header or in the sign-in form.
+    pub fn has_text(&self) -> bool {
+        self.passkey.is_none() && self.oidc.is_none()
     }
 
     /// True if it stays in force when its tenant is deleted: it only reads what stays.
     pub fn outlives(&self) -> bool {
         self.roles.iter().all(|role| matches!(role, Role::Exporter | Role::Auditor))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    /// The example of `proto/formats/system.md`, and changes of it.
+    fn check(change: &[(&str, Value)], sound: bool) {
+        let page = include_str!("../../../../proto/formats/system.md");
+        let line = page.lines().find(|line| line.contains("\"oidc\":{")).expect("the example");
+        let mut example: Value = serde_json::from_str(line).unwrap();
+        for (member, value) in change {
+            example[*member] = value.clone();
+        }
+        let Access::Add(key) = serde_json::from_value(example).unwrap() else { panic!("{line}") };
+        assert_eq!(key.is_sound(&Ident::new("acme").unwrap()), sound, "{change:?}");
+        assert!(!key.has_text());
+    }
+
+    #[test]
+    fn p10_an_account_is_one_reviewers_and_nothing_else() {
+        let whole = json!({"issuer": "https://id.example.com"});
+        check(&[("oidc", whole)], true);
+        check(&[], true);
+        check(&[("oidc", json!({"issuer": ""}))], false);
+        check(&[("oidc", json!({"issuer": "https://id.example.com/\u{e9}"}))], false);
+        check(&[("key_id", json!("0123456789abcdef"))], false);
+        check(&[("sha256", json!("x"))], false);
+        check(&[("roles", json!(["admin"]))], false);
+        check(&[("roles", json!(["reviewer", "admin"]))], false);
+        check(&[("person", Value::Null)], false);
+        check(&[("producer", json!("gw-1"))], false);
+        let passkey = json!({"credential": "AA", "public_key": "AA", "origin": "https://x"});
+        check(&[("passkey", passkey)], false);
     }
 }

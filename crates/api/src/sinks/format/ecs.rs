@@ -5,10 +5,13 @@ use serde_json::{Map, Value, json};
 
 /// The version of the schema.
 const VERSION: &str = "8.17.0";
+/// What a sign-in is, among entries of kind `access`.
+const SIGNED_IN: &str = "signed_in";
 
 /// `event.type` and `event.outcome` of an entry.
-fn sort(kind: &str, verdict: &str) -> (&'static [&'static str], &'static str) {
+fn sort((kind, op): (&str, &str), verdict: &str) -> (&'static [&'static str], &'static str) {
     match (kind, verdict) {
+        ("access", _) if op == SIGNED_IN => (&["start"], "success"),
         (_, "allow") => (&["allowed", "access"], "success"),
         (_, "deny") => (&["denied", "access"], "failure"),
         (_, "sanitize" | "approval_needed") => (&["info", "access"], "unknown"),
@@ -34,12 +37,14 @@ pub(super) fn record(site: &Site, source: &Source<'_>) -> Value {
     let kind = text(&entry, &["kind"]);
     let data = |name: &[&str]| text(&event, &[&["data"], name].concat()).to_owned();
     let (tool, action) = (data(&["tool", "name"]), data(&["tool", "action"]));
-    let (types, outcome) = sort(kind, text(&event, &["data", "verdict"]));
+    let op = text(&event, &["op"]);
+    let (types, outcome) = sort((kind, op), text(&event, &["data", "verdict"]));
+    let category = if (kind, op) == ("access", SIGNED_IN) { "authentication" } else { "api" };
     let call = if tool.is_empty() { kind.to_owned() } else { format!("{tool}/{action}") };
     let time = text(&entry, &["journal", "time"]);
     let mut said = json!({
-        "kind": if is_alert(kind, text(&event, &["op"])) { "alert" } else { "event" },
-        "category": ["api"], "type": types, "outcome": outcome, "action": call, "dataset": "countersign.entry",
+        "kind": if is_alert(kind, op) { "alert" } else { "event" },
+        "category": [category], "type": types, "outcome": outcome, "action": call, "dataset": "countersign.entry",
         "module": "countersign", "sequence": source.index, "ingested": time, "code": kind,
         "hash": source.leaf_hash, "provider": text(&event, &["source"]),
     });

@@ -13,6 +13,7 @@ struct Class {
 }
 
 const API_ACTIVITY: u64 = 6003;
+const AUTHENTICATION: u64 = 3002;
 const ENTITY_MANAGEMENT: u64 = 3004;
 const DETECTION_FINDING: u64 = 2004;
 const APPLICATION_LIFECYCLE: u64 = 6002;
@@ -28,6 +29,7 @@ fn class(kind: &str, op: &str) -> Class {
     let (uid, activity, severity) = match (kind, op) {
         ("access", "add") => (ENTITY_MANAGEMENT, 1, LOW),
         ("access", "read") => (ENTITY_MANAGEMENT, 2, LOW),
+        ("access", "signed_in") => (AUTHENTICATION, 1, INFORMATIONAL),
         ("access", "remove") | ("erasure", _) => (ENTITY_MANAGEMENT, 4, LOW),
         ("freeze", "lift") => (ENTITY_MANAGEMENT, 8, MEDIUM),
         ("freeze", _) => (ENTITY_MANAGEMENT, 9, MEDIUM),
@@ -105,6 +107,13 @@ pub(super) fn record(site: &Site, source: &Source<'_>, version: Ocsf) -> Value {
             if judged(&mut record, &event) {
                 metadata.insert("profiles".into(), json!(["security_control"]));
             }
+        }
+        AUTHENTICATION => {
+            record.insert("actor".into(), actor(&entry, &event));
+            record.insert("user".into(), json!({"uid": person(&event).unwrap_or_default()}));
+            record.insert("service".into(), json!({"name": "countersign"}));
+            record.insert("auth_protocol_id".into(), 99.into());
+            record.insert("auth_protocol".into(), text(&event, &["how"]).into());
         }
         ENTITY_MANAGEMENT => {
             record.insert("actor".into(), actor(&entry, &event));

@@ -2,7 +2,10 @@
 
 use super::{Client, Said, failure, pause};
 use std::time::Duration;
-use ureq::{Body, http::Response};
+use ureq::{
+    AsSendBody, Body,
+    http::{Request, Response},
+};
 
 impl Client {
     /// Posts text to `path` below the base. `wait`: from the name's resolution to the last byte; `bytes`: the largest answer.
@@ -16,6 +19,35 @@ impl Client {
         let request = self.agent.post(&url).config().timeout_global(Some(wait)).build();
         let sent = request.header("content-type", "text/plain; charset=utf-8").send(body);
         said(sent, bytes).map_err(|error| failure(&error))
+    }
+
+    /// Sends a request to any address that the way allows. `wait` and `bytes` as for [`Client::ask`]. A status without success
+    /// is an answer too.
+    pub fn call(
+        &self,
+        request: Request<Vec<u8>>,
+        (wait, bytes): (Duration, u64),
+    ) -> Result<Response<Vec<u8>>, String> {
+        let sent = if request.body().is_empty() {
+            self.run(request.map(drop), wait)
+        } else {
+            self.run(request, wait)
+        };
+        let whole = |answer: Response<Body>| {
+            let (head, mut body) = answer.into_parts();
+            let body = body.with_config().limit(bytes).read_to_vec()?;
+            Ok(Response::from_parts(head, body))
+        };
+        sent.and_then(whole).map_err(|error| failure(&error))
+    }
+
+    fn run(
+        &self,
+        request: Request<impl AsSendBody>,
+        wait: Duration,
+    ) -> Result<Response<Body>, ureq::Error> {
+        let request = self.agent.configure_request(request).timeout_global(Some(wait)).build();
+        self.agent.run(request)
     }
 }
 

@@ -101,12 +101,13 @@ impl Case<'_> {
 
     fn strong_enough(&self, click: &Click<'_>) -> bool {
         let (passkey, signed) = (click.auth.method == Method::Passkey, click.signed.is_some());
-        if passkey != signed || passkey && click.via != Via::Web {
+        let of_the_page = matches!(click.auth.method, Method::Passkey | Method::Oidc);
+        if passkey != signed || of_the_page && click.via != Via::Web {
             return false;
         }
         self.requested.rule.step_up.is_none_or(|age_max| {
             click.via == Via::Web
-                && (passkey || click.auth.method == Method::Key)
+                && matches!(click.auth.method, Method::Passkey | Method::Key | Method::Oidc)
                 && click.world.now <= click.auth.at.plus_seconds(age_max)
         })
     }

@@ -93,6 +93,9 @@ fn l3_reviews_that_can_t_be() {
     follows("{}", &PENDING, &yes.replace(r#""web""#, r#""slack""#));
     refused(strong, &PENDING, &yes.replace(r#""web""#, r#""api""#));
     refused(strong, &PENDING, &yes.replace(r#""key""#, r#""teams""#));
+    let oidc = yes.replace(r#""key""#, r#""oidc""#);
+    follows(strong, &PENDING, &oidc);
+    refused("{}", &PENDING, &oidc.replace(r#""web""#, r#""api""#));
 }
 
 /// A log has enough denials but no `denied` event: neither the log nor a decider grants anything there.
@@ -250,4 +253,19 @@ fn no_more_refusals_than_the_limit() {
     follows(ONE, &lines, rejected);
     lines.push("zed approve");
     refused(ONE, &lines, rejected);
+}
+
+#[test]
+fn p7_a_sign_in_at_a_provider_counts_on_the_page_and_by_its_age() {
+    let no = "review_rejected(step_up) !step_up";
+    super::edges::pending(
+        r#"{"step_up":300}"#,
+        &[
+            ("at 1000", ""),
+            ("ann approve method=oidc via=api age=0", no),
+            ("ann approve method=oidc age=301", no),
+            ("ann approve method=oidc age=300", "reviewed"),
+        ],
+    );
+    super::edges::pending("{}", &[("ann approve method=oidc via=slack", no)]);
 }

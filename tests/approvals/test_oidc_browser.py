@@ -1,0 +1,90 @@
+"""Sign-in by OpenID Connect in real Chromium: from the link to an answer under a rule with step_up (P7)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import axe_playwright_python
+import pytest
+from playwright.sync_api import Browser, Page, expect
+from support import Server
+from support.browsing import chromium
+from support.oidc import CLIENT, SECRET, NodeProvider, link, running, secret_file
+from support.pages import RULES, Office
+
+__all__ = ["chromium"]
+AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text()
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Office, NodeProvider]]:
+    """A server, and npm's provider at which Maria has an account."""
+    root = tmp_path_factory.mktemp("oidc")
+    server = Server(root)
+    provider = NodeProvider(f"http://localhost:{server.port}/signin/oidc/id/callback")
+    secret = secret_file(root, SECRET)
+    server.sections["oidc.id"] = {"tenant": "acme", "issuer": provider.issuer, "client_id": CLIENT, "client_secret_file": secret, "label": "Example ID"}
+    with server, running(provider, root / "provider.log"):
+        office = Office.open(server, f"http://localhost:{server.port}")
+        office.write(RULES.replace('step_up = "1s"', 'step_up = "8h"'), [{"id": id, **person} for id, person in office.people.items()])
+        office.apply()
+        link(office, provider.issuer, provider.subject, "p-maria")
+        yield office, provider
+
+
+def at_provider(page: Page, provider: NodeProvider) -> None:
+    """Fills in the provider's own form."""
+    page.get_by_placeholder("Enter any login").fill(provider.subject)
+    page.get_by_placeholder("and password").fill("any")
+    page.get_by_role("button", name="Sign-in").click()
+
+
+def check(page: Page, name: str) -> None:
+    """No violation for axe-core, nothing wider than the window."""
+    page.evaluate(AXE)
+    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+    assert [(v["id"], [node["html"] for node in v["nodes"]]) for v in found["violations"]] == [], name
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), f"{name} is too wide"
+
+
+def test_p7_signed_out_to_an_answer_under_a_rule_with_step_up(chromium: Browser, pair: tuple[Office, NodeProvider], tmp_path: Path) -> None:
+    office, provider = pair
+    address = str(office.server.settings["public_url"])
+    context = chromium.new_context(viewport={"width": 360, "height": 800}, base_url=address)
+    page = context.new_page()
+    paused = office.pause({"secret": "db"}, tool="vault", action="read")
+    page.goto(f"/approvals/{paused.id}")
+    check(page, "sign-in")
+    page.screenshot(path=tmp_path / "sign-in.png")
+    page.get_by_role("link", name="Sign in with Example ID").click()
+    at_provider(page, provider)
+    expect(page).to_have_url(f"{address}/approvals/{paused.id}")
+    # A person who is signed in and wants a newer sign-in is asked by the provider again, although it knows the browser.
+    page.goto(f"/signin?next=/approvals/{paused.id}")
+    page.get_by_role("link", name="Sign in with Example ID").click()
+    at_provider(page, provider)
+    expect(page).to_have_url(f"{address}/approvals/{paused.id}")
+    page.get_by_role("button", name="Approve …").click()
+    page.get_by_role("button", name="Yes, approve").click()
+    expect(page).to_have_url(f"{address}/approvals/{paused.id}")
+    [review] = [event for event in office.history(paused.id) if event["type"] == "reviewed"]
+    assert (review["by"], review["decision"], review["auth"]["method"]) == ("p-maria", "approve", "oidc")
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_role("link", name="Sign in with Example ID")).to_be_visible()
+    context.close()
+
+
+def test_p7_an_account_of_nobody_sees_what_to_give_the_admin(chromium: Browser, pair: tuple[Office, NodeProvider]) -> None:
+    office, provider = pair
+    context = chromium.new_context(viewport={"width": 360, "height": 800}, base_url=str(office.server.settings["public_url"]))
+    page = context.new_page()
+    page.goto("/")
+    page.get_by_role("link", name="Sign in with Example ID").click()
+    page.get_by_placeholder("Enter any login").fill("00u-" + "long" * 20)
+    page.get_by_placeholder("and password").fill("any")
+    page.get_by_role("button", name="Sign-in").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Account not linked to a person")
+    expect(page.get_by_text(provider.issuer, exact=True)).to_be_visible()
+    check(page, "unknown account")
+    context.close()
