@@ -43,8 +43,7 @@ pub fn key(command: &KeyCommand) -> Result<(), Failed> {
             let body = json!({"request": request, "reason": reason});
             let path = format!("/v1/tenants/{tenant}/passkeys");
             let answer = Client::new(remote)?.post_json(&path, &body)?;
-            let (key_id, person) = (&answer["key_id"], &answer["person"]);
-            say(&format!("{} is in force for {}", shown(key_id), shown(person)));
+            in_force(&answer);
         }
         KeyCommand::Link { remote, tenant, person, issuer, subject, name, reason, approved } => {
             let body = json!({
@@ -52,11 +51,7 @@ pub fn key(command: &KeyCommand) -> Result<(), Failed> {
             });
             let path = format!("/v1/tenants/{tenant}/accounts");
             let answer = approved::post(&Client::new(remote)?, (tenant, &path), body, approved)?;
-            let (key_id, person) = (&answer["key_id"], &answer["person"]);
-            say(&format!("{} is in force for {}", shown(key_id), shown(person)));
-            if let Some(note) = answer["note"].as_str() {
-                warn(&harmless(note));
-            }
+            in_force(&answer);
         }
         KeyCommand::List { remote, tenant, json: as_json } => {
             let client = Client::new(remote)?;
@@ -83,6 +78,14 @@ pub fn key(command: &KeyCommand) -> Result<(), Failed> {
         }
     }
     Ok(())
+}
+
+/// Says whose a passkey or an account is now.
+fn in_force(answer: &Value) {
+    say(&format!("{} is in force for {}", shown(&answer["key_id"]), shown(&answer["person"])));
+    if let Some(note) = answer["note"].as_str() {
+        warn(&harmless(note));
+    }
 }
 
 /// A key has a producer or a person exactly if its roles need one. Checked before the server is asked.

@@ -118,7 +118,7 @@ impl Provider {
         let provider = Arc::clone(self);
         self.apart(move || {
             let metadata = provider.metadata()?;
-            provider.from_here(&metadata, named.as_deref())?;
+            provider.check_issuer(&metadata, named.as_deref())?;
             if code.len() > CODE_BYTES_MAX {
                 return Err(Failed::Refused("its code is too long".into()));
             }
@@ -145,10 +145,10 @@ impl Provider {
     /// Refuses an answer of another provider, also if it says that the sign-in failed.
     pub async fn refuse_others(self: &Arc<Self>, named: Option<String>) -> Result<(), Failed> {
         let provider = Arc::clone(self);
-        self.apart(move || provider.from_here(&*provider.metadata()?, named.as_deref())).await
+        self.apart(move || provider.check_issuer(&*provider.metadata()?, named.as_deref())).await
     }
 
-    fn from_here(&self, metadata: &Metadata, named: Option<&str>) -> Result<(), Failed> {
+    fn check_issuer(&self, metadata: &Metadata, named: Option<&str>) -> Result<(), Failed> {
         if is_from(metadata, named) {
             return Ok(());
         }
@@ -239,7 +239,7 @@ impl Provider {
         let found = found.map_err(|error| Failed::Unreachable(self.undiscovered(&error)))?;
         let endpoints = [
             Some(found.authorization_endpoint().url()),
-            found.token_endpoint().map(|endpoint| endpoint.url()),
+            found.token_endpoint().map(openidconnect::TokenUrl::url),
         ];
         if !endpoints.into_iter().flatten().all(|endpoint| self.caller.allows(endpoint)) {
             let why = "it names an endpoint that is no https:// address";

@@ -45,7 +45,7 @@ pub async fn links(State(app): State<Arc<App>>, request: Request, next: Next) ->
         return next.run(request).await;
     }
     let here = request.uri().path().to_owned();
-    let peer = request.extensions().get::<Peer>().cloned();
+    let peer = request.extensions().get::<Peer>().copied();
     let to = own(if link.next.is_empty() { &here } else { &link.next });
     let begun = begin(&app, (&link.oidc, to, link.again == "1"), (peer, request.headers())).await;
     begun.unwrap_or_else(IntoResponse::into_response)

@@ -105,6 +105,23 @@ impl Derived {
         }
     }
 
+    /// Keys that come and go, and sign-ins, which are with a key in force.
+    fn access_entry(&mut self, index: u64, view: &View<'_>, report: &mut Report) {
+        match view.event_as::<Access>() {
+            Some(Access::Add(key)) => drop(self.access.insert(key.key_id.clone(), key)),
+            Some(Access::Remove { key_id, .. }) => drop(self.access.remove(&key_id)),
+            Some(Access::Read { .. }) => {}
+            Some(Access::SignedIn { how, issuer, by, .. }) => {
+                let said = (how, issuer.as_deref());
+                if !self.access.values().any(|key| key.signs_in(&by, said)) {
+                    report
+                        .find(format!("entry {index}: a sign-in with a key that is not in force"));
+                }
+            }
+            None => report.find(format!("entry {index}: not an access entry")),
+        }
+    }
+
     /// Takes one entry, and checks that each index leads to it.
     pub fn entry(
         &mut self,
@@ -133,20 +150,7 @@ impl Derived {
                 let source = reported_key(view.scope());
                 self.reports.note(source, view.scope(), (index, view.origin.time));
             }
-            Kind::Access => match view.event_as::<Access>() {
-                Some(Access::Add(key)) => drop(self.access.insert(key.key_id.clone(), key)),
-                Some(Access::Remove { key_id, .. }) => drop(self.access.remove(&key_id)),
-                Some(Access::Read { .. }) => {}
-                Some(Access::SignedIn { how, issuer, by, .. }) => {
-                    let said = (how, issuer.as_deref());
-                    if !self.access.values().any(|key| key.signs_in(&by, said)) {
-                        report.find(format!(
-                            "entry {index}: a sign-in with a key that is not in force"
-                        ));
-                    }
-                }
-                None => report.find(format!("entry {index}: not an access entry")),
-            },
+            Kind::Access => self.access_entry(index, view, report),
             Kind::Genesis | Kind::Key if !take_key(&mut self.signing, index, view) => {
                 report.find(format!("entry {index}: not a {} entry", view.kind.as_str()));
             }
