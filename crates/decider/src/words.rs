@@ -109,6 +109,11 @@ pub fn review_refused(why: Refusal) -> String {
     format!("Your answer was not recorded. {}", refusal(why))
 }
 
+/// For a person whose question was refused.
+pub fn question_refused(why: Refusal) -> String {
+    format!("Your question was not recorded. {}", refusal(why))
+}
+
 /// A code in words: `own call` for `own_call`.
 pub fn code(code: &str) -> String {
     code.replace('_', " ")

@@ -38,6 +38,8 @@ const CONFLICT_WAIT: Duration = Duration::from_secs(1);
 
 /// Member of evidence: what a person who denied tells the agent.
 pub const FOR_AGENT: &str = "for_agent";
+/// Member of evidence: the raw request of a chat.
+pub(super) const RAW: &str = "raw";
 
 /// The result of a command.
 #[derive(Clone, Debug)]
@@ -100,7 +102,7 @@ impl Review {
 
     /// The parts of the review that are kept as evidence.
     fn evidence(&self) -> Option<Map<String, Value>> {
-        let kept = [("comment", &self.comment), (FOR_AGENT, &self.for_agent), ("raw", &self.raw)];
+        let kept = [("comment", &self.comment), (FOR_AGENT, &self.for_agent), (RAW, &self.raw)];
         let mut body: Map<String, Value> = kept
             .into_iter()
             .filter_map(|(name, text)| Some((name.to_owned(), json!(text.as_ref()?))))

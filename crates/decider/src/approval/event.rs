@@ -87,7 +87,7 @@ pub enum Event {
         via: Via,
         /// How the person was authenticated.
         auth: Auth,
-        /// Leaf index of the evidence entry with the words.
+        /// Leaf index of the evidence entry (words, and the raw click of a chat).
         evidence: u64,
     },
     /// The gateway, or an owner of the agent, answered a question.
