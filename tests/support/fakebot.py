@@ -197,10 +197,10 @@ class FakeBot:
             "locale": "en-GB", "entities": [{"type": "clientInfo", "platform": "Web"}],
         } | changes
 
-    def invoke(self, person: Member, at: tuple[str, str], action: dict[str, Any], /, comment: str | None = None,
+    def invoke(self, person: Member, at: tuple[str, str], action: dict[str, Any], /, typed: dict[str, str] | None = None,
                trigger: str = "manual", **changes: Any) -> dict[str, Any]:
-        """A press on a button of a card, as Teams sends it."""
-        data = action["data"] | ({} if comment is None else {"comment": comment})
+        """A press on a button of a card, as Teams sends it: with what was typed or chosen in the inputs beside it, by their ids."""
+        data = action["data"] | (typed or {})
         value = {"action": {"type": "Action.Execute", "id": "", "title": action.get("title", ""),
                             "verb": action["verb"], "data": data}, "trigger": trigger}
         return self.activity(person, at[0], type="invoke", name="adaptiveCard/action", replyToId=at[1],
@@ -381,9 +381,9 @@ def reply(request: BaseHTTPRequestHandler, status: int, body: dict[str, Any], he
 #: Element → members it must have.
 ELEMENTS = {
     "TextBlock": {"text"}, "RichTextBlock": {"inlines"}, "Container": {"items"}, "ColumnSet": {"columns"},
-    "FactSet": {"facts"}, "Input.Text": {"id"}, "ActionSet": {"actions"},
+    "FactSet": {"facts"}, "Input.Text": {"id"}, "Input.ChoiceSet": {"id", "choices"}, "ActionSet": {"actions"},
 }
-ACTIONS = {"Action.OpenUrl": {"url"}, "Action.Execute": {"verb"}}
+ACTIONS = {"Action.OpenUrl": {"url"}, "Action.Execute": {"verb"}, "Action.ShowCard": {"card"}}
 CHOICES = {
     "color": {"default", "dark", "light", "accent", "good", "warning", "attention"},
     "size": {"default", "small", "medium", "large", "extraLarge"},
@@ -392,6 +392,7 @@ CHOICES = {
     "spacing": {"none", "small", "default", "medium", "large", "extraLarge", "padding"},
 }
 STYLES = {
+    "Input.ChoiceSet": {"compact", "expanded", "filtered"},
     "Container": {"default", "emphasis", "good", "attention", "warning", "accent"},
     "TextBlock": {"default", "heading", "columnHeader"},
     "Action": {"default", "positive", "destructive"},
@@ -433,6 +434,19 @@ def card_wrong(card: Any) -> list[str]:
             wrong.append(f"{where}: title or style")
         if kind == "Action.OpenUrl" and not re.match(r"https?://[^/]", str(item.get("url"))):
             wrong.append(f"{where}: url")
+        if kind == "Action.ShowCard":
+            shown = item["card"]
+            if shown.get("type") != "AdaptiveCard" or "refresh" in shown:
+                wrong.append(f"{where}.card: an AdaptiveCard without refresh")
+            inside(shown, f"{where}.card.")
+
+    def inside(card: dict[str, Any], where: str = "") -> None:
+        for n, item in enumerate(card.get("body", [])):
+            element(item, f"{where}body[{n}]")
+        for n, item in enumerate(card.get("actions", [])):
+            action(item, f"{where}actions[{n}]")
+        if len(card.get("actions", [])) > ACTIONS_MAX:
+            wrong.append(f"{where}: too many actions")
 
     def element(item: dict[str, Any], where: str) -> None:
         kind = item.get("type", "")
@@ -444,6 +458,11 @@ def card_wrong(card: Any) -> list[str]:
             wrong.append(f"{where}.style: {item['style']}")
         if "id" in item:
             ids.append(item["id"])
+        if kind.startswith("Input.") and (not item.get("label") or item.get("isRequired") and not item.get("errorMessage")):
+            wrong.append(f"{where}: a label, and what is said where nothing was typed")
+        values = [choice.get("value") for choice in item.get("choices", []) if choice.get("title")]
+        if kind == "Input.ChoiceSet" and (not all(values) or len(set(values)) != len(item["choices"])):
+            wrong.append(f"{where}: choices with a title and a value of its own")
         for n, run in enumerate(item.get("inlines", [])):
             if not isinstance(run, dict) or run.get("type") != "TextRun" or not isinstance(run.get("text"), str):
                 wrong.append(f"{where}.inlines[{n}]")
@@ -455,12 +474,7 @@ def card_wrong(card: Any) -> list[str]:
         for n, inner in enumerate(item.get("items", [])):
             element(inner, f"{where}.items[{n}]")
 
-    for n, item in enumerate(card.get("body", [])):
-        element(item, f"body[{n}]")
-    for n, item in enumerate(card.get("actions", [])):
-        action(item, f"actions[{n}]")
-    if len(card.get("actions", [])) > ACTIONS_MAX:
-        wrong.append("too many actions")
+    inside(card)
     if len(ids) != len(set(ids)):
         wrong.append("an id twice")
     refresh = card.get("refresh")
@@ -469,3 +483,18 @@ def card_wrong(card: Any) -> list[str]:
         if refresh.get("action", {}).get("type") != "Action.Execute" or len(refresh.get("userIds", [])) > 60:
             wrong.append("refresh")
     return wrong
+
+
+def presses(card: dict[str, Any]) -> list[dict[str, Any]]:
+    """The buttons that record something, on the card or in what its buttons open."""
+    found = []
+    for action in card["actions"]:
+        found += presses(action["card"]) if action["type"] == "Action.ShowCard" else [action] if "verb" in action else []
+    return found
+
+
+def inputs(card: dict[str, Any], verb: str) -> list[dict[str, Any]]:
+    """What is typed or chosen beside a button."""
+    opened = [action["card"] for action in card["actions"] if action["type"] == "Action.ShowCard"]
+    shown = next(inner for inner in opened if any(action.get("verb") == verb for action in inner["actions"]))
+    return [item for item in shown["body"] if item["type"].startswith("Input.")]
