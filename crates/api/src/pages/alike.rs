@@ -25,7 +25,7 @@ const OTHERS_SHOWN: usize = 6;
 const OTHER_CHARS_MAX: usize = 120;
 
 /// Most calls that are answered together.
-pub const TOGETHER_MAX: usize = 50;
+pub const TOGETHER_MAX: usize = decider::approval::TOGETHER_MAX as usize;
 
 /// A call that this person may see.
 pub struct Found {

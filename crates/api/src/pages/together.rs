@@ -245,6 +245,7 @@ pub async fn answer(
     let (found, _) = found(&session, &ids).await?;
     check_alike(&found)?;
     let (comment, reason, for_agent) = fields.typed.of(decision);
+    let count = u32::try_from(fields.calls.len()).unwrap_or(u32::MAX);
     let mut outcomes = Vec::with_capacity(fields.calls.len());
     for sent in fields.calls {
         let known = found.iter().find(|known| known.approval.id == sent.id);
@@ -261,6 +262,7 @@ pub async fn answer(
             for_agent: for_agent.clone(),
             raw: None,
             signed: None,
+            together: Some(count),
         };
         let outcome = match known {
             Some(known) => one(&session, known, review).await,

@@ -221,6 +221,7 @@ impl Desk<'_> {
             for_agent: given(typed.for_agent),
             raw: Some(self.raw.clone()),
             signed: None,
+            together: None,
         };
         let (commands, connection) = (&self.worker.commands, &self.slack.name);
         let is_here = |card: &Posted| card == at;

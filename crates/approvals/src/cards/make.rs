@@ -171,6 +171,7 @@ mod tests {
                 groups,
                 reason: None,
                 evidence: None,
+                together: None,
             }],
             version: 2,
             ..State::default()

@@ -81,6 +81,8 @@ pub struct Review {
     pub raw: Option<String>,
     /// The signature of the person's passkey over this answer. The caller has verified it.
     pub signed: Option<Box<Signed>>,
+    /// How many calls the person answers with this press, if it is on the page of like calls.
+    pub together: Option<u32>,
 }
 
 impl Review {
@@ -97,6 +99,7 @@ impl Review {
             evidence,
             reason: self.reason,
             signed: self.signed.clone(),
+            together: self.together,
         }
     }
 

@@ -76,6 +76,10 @@ pub enum Event {
         /// The signature of the person's passkey over this answer, if it has one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         signed: Option<Box<Signed>>,
+        /// On the page of like calls: how many calls the person answered with this press, this one included. All of them
+        /// have the same person and `shown_at`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        together: Option<u32>,
     },
     /// A person who is asked put a question instead of an answer. Deadlines do not move.
     Asked {

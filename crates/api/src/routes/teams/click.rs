@@ -144,6 +144,7 @@ impl Incoming<'_> {
             for_agent: click.for_agent,
             raw: self.kept(),
             signed: None,
+            together: None,
         };
         let connection = &self.bot.name;
         let done =

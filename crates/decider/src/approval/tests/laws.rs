@@ -106,6 +106,7 @@ fn reviewed() -> impl Strategy<Value = Event> {
             evidence: None,
             reason: None,
             signed: None,
+            together: None,
         },
     )
 }
