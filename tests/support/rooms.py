@@ -45,6 +45,7 @@ ALONE = {
     "regex_syntax": {"decider/policy"},
     "rocksdb": {"ledger/store/rocks"},
     "rsa": {"decider/passkey"},
+    "rust_iso3166": {"approvals/display"},
     "rs_merkle": {"ledger/log/merkle"},
     "rusty_s3": {"api/s3"},
     "rustix": {"api/client/whom", "api/commands", "api/limits", "api/metrics", "ledger/atomic", "ledger/clock"},

@@ -155,7 +155,8 @@ fn views() {
     let members: Vec<String> = (0..70).map(|n| format!("29:{n}")).collect();
     let everybody = full(&card(), &View::everybody(&members));
     assert_eq!(everybody["refresh"]["userIds"].as_array().unwrap().len(), REFRESH_MAX);
-    let view = View { members: &[], buttons: false, note: Some(Note::Refused("You are not asked.")) };
+    let view =
+        View { members: &[], buttons: false, note: Some(Note::Refused("You are not asked.")) };
     let bystander = full(&card(), &view);
     assert!(verbs(&bystander).is_empty());
     assert!(bystander.to_string().contains("You are not asked."));
