@@ -161,7 +161,8 @@ impl Incoming<'_> {
     async fn ask(&self, question: Question) -> Result<Response, Trouble> {
         let Question { shown, digest, text } = question;
         let (worker, approval) = self.card_of(&shown).await?;
-        let refused = |why: &str| Self::show(&worker, &approval, &shown.by, Some(Note::Refused(why)));
+        let refused =
+            |why: &str| Self::show(&worker, &approval, &shown.by, Some(Note::Refused(why)));
         let setup = worker.readiness().rules.known()?;
         let Some(by) = person(&setup, &shown.by) else {
             let why = Refusal::NotLinked;
