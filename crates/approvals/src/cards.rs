@@ -8,7 +8,7 @@ pub use words::{FROZEN, in_words};
 
 use words::{cut, hour};
 
-use crate::display::Displayed;
+use crate::display::{Call, Displayed};
 use decider::approval::{Choice, Phase};
 use ledger::{event::is_reserved_tool, foreign::harmless, ident::Ident, time::Nanos};
 use std::time::Duration;
@@ -74,9 +74,33 @@ pub struct Card {
     pub browser_only: bool,
     /// True if the call is frozen: it can be denied, and is not released.
     pub frozen: bool,
+    /// True if it is for an owner of the agent, who sees no value of the call and no answer of anybody.
+    pub for_owner: bool,
 }
 
+/// What an owner of the agent reads under the outcome.
+pub(crate) const FOR_OWNER: &str =
+    "You own this agent. What it asked for, and who answered, is only for those who are asked.";
+
 impl Card {
+    /// The same for an owner of the agent: the outcome, and nothing that `access.md` does not give an owner.
+    pub(crate) fn for_owner(self) -> Self {
+        let (tool, action) = (self.tool.as_str(), self.action.as_str());
+        let told = Displayed::of(None, &Call { tool, action, params: None, amount: None });
+        Self {
+            told,
+            amount: None,
+            params: Vec::new(),
+            complete: false,
+            agent_says: None,
+            policy_now: None,
+            reviews: Vec::new(),
+            needed: Vec::new(),
+            for_owner: true,
+            ..self
+        }
+    }
+
     /// What a lock screen shows: amount, payee, agent and deadline, as far as the sentence names them; or how it ended.
     /// Foreign text in it is cleaned; it may have signs that a chat reads as markup.
     pub fn notification(&self) -> String {

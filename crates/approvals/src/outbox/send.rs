@@ -6,7 +6,7 @@ use super::{
     wanted,
 };
 use crate::{
-    cards::{Digest, Posted, SendError},
+    cards::{Card, Digest, Posted, SendError},
     chats::{Chat, Chats},
     commands::{Commands, DueCards, Error},
     fault,
@@ -229,7 +229,7 @@ impl Sending<'_> {
     }
 
     async fn post(&self, pace: &mut Pace) -> Result<Again, Error> {
-        let (card, _) = self.sender.commands.cards.card(self.approval)?;
+        let card = self.card()?;
         let chat = self.chat()?;
         // Post no new card for an approval that is over. Only search for a card that may exist, to update it.
         let only_look = self.over_for.is_some() && !self.line.is_owners();
@@ -277,9 +277,15 @@ impl Sending<'_> {
         }
     }
 
+    /// The card, as far as this line's readers may see it.
+    fn card(&self) -> Result<Card, Error> {
+        let (card, _) = self.sender.commands.cards.card(self.approval)?;
+        Ok(if self.line.is_owners() { card.for_owner() } else { card })
+    }
+
     async fn update(&self, posted: &Posted) -> Result<(), SendError> {
         let wrong = |error: Error| SendError::Later(error.to_string(), None);
-        let (card, _) = self.sender.commands.cards.card(self.approval).map_err(wrong)?;
+        let card = self.card().map_err(wrong)?;
         self.chat().map_err(wrong)?.update(posted, &card).await
     }
 

@@ -7,7 +7,7 @@ use super::{
     Shown,
     words::{APPROVE, ASK, DENY, DENY_WITH_COMMENT},
 };
-use crate::cards::{Card, Digest, FROZEN, Notice};
+use crate::cards::{Card, Digest, FOR_OWNER, FROZEN, Notice};
 use chrono::DateTime;
 use decider::{
     approval::{Choice, Phase},
@@ -59,6 +59,9 @@ pub fn is_decidable(card: &Card) -> bool {
 
 /// The card.
 pub(super) fn message(card: &Card) -> Message {
+    if card.for_owner {
+        return outcome(card);
+    }
     let title = title(card);
     let mut blocks = vec![header(&title), sentence(card), fields(&summary(card))];
     blocks.extend(card.frozen.then(|| section(FROZEN)));
@@ -78,6 +81,16 @@ pub(super) fn message(card: &Card) -> Message {
     let foot = format!("{} \u{b7} call {digest} \u{b7} version {}", card.approval, card.version);
     blocks.push(json!({"type": "context", "block_id": "which", "elements": [plain(&foot)]}));
     Message { text: notification(card), blocks }
+}
+
+/// How a call of somebody's agent ended: for an owner, without any value of the call.
+fn outcome(card: &Card) -> Message {
+    let mut cells = vec![cell("Tool", &short(&card.tool)), cell("Action", &short(&card.action))];
+    cells.push(cell("Agent", &short(&card.agent)));
+    cells.extend(card.run.as_deref().map(|run| cell("Run", &short(run))));
+    cells.extend(card.end_reason.as_deref().map(|code| cell("Reason", &short(code))));
+    let foot = json!({"type": "context", "block_id": "which", "elements": [plain(FOR_OWNER)]});
+    Message { text: notification(card), blocks: vec![header(&title(card)), fields(&cells), foot] }
 }
 
 /// The fallback for a card that Slack finds wrong or too long: its phase, and a link to the page.

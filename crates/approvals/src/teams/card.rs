@@ -8,7 +8,7 @@
 
 mod buttons;
 
-use crate::cards::{Card, Digest, FROZEN, Notice};
+use crate::cards::{Card, Digest, FOR_OWNER, FROZEN, Notice};
 use decider::{
     approval::{Choice, Phase},
     words,
@@ -67,6 +67,9 @@ impl<'a> View<'a> {
 
 /// The whole card. A card that is too big for Teams, or can't be shown exactly, only links to the page.
 pub fn full(card: &Card, view: &View<'_>) -> Value {
+    if card.for_owner {
+        return outcome(card);
+    }
     let exact = shown_exactly(card);
     let buttons = view.buttons && card.decidable() && exact;
     let hint = (view.buttons && card.phase == Phase::Pending && !buttons).then(|| why_not(card));
@@ -87,6 +90,14 @@ pub fn link(card: &Card) -> Value {
 pub fn told(card: &Card, note: Option<Note<'_>>) -> Value {
     let call = format!("{} \u{b7} {}", card.tool, card.action);
     short(card, foreign(&call, Look::Strong), note, heading(card).0)
+}
+
+/// How a call of somebody's agent ended: for an owner, without any value of the call.
+fn outcome(card: &Card) -> Value {
+    let (words, colour) = heading(card);
+    let body =
+        [title(words, colour), sentence(card), foreign(&card.agent, Look::Label), ours(FOR_OWNER)];
+    sheet(&body, &[], &notification(card))
 }
 
 fn short(card: &Card, call: Value, note: Option<Note<'_>>, fallback: &str) -> Value {
