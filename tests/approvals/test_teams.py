@@ -116,8 +116,17 @@ class Office:
         return [text for text in kept if "adaptiveCard/action" in text]
 
     def where(self, approval: str) -> tuple[str, str] | None:
-        """The message with an approval's card."""
-        return next((at for at in self.bot.posted() if approval in as_text(self.bot.messages[at])), None)
+        """The message with an approval's card: no reply in its thread."""
+        is_card = lambda at: approval in as_text(self.bot.messages[at]) and not self.replies_to(approval, at)  # noqa: E731
+        return next(filter(is_card, self.bot.posted()), None)
+
+    def replies_to(self, approval: str, at: tuple[str, str]) -> bool:
+        """Whether a message is words about an approval, and no card."""
+        return approval in as_text(self.bot.messages[at]) and "Open in browser" in as_text(self.bot.messages[at])
+
+    def replies(self, approval: str) -> list[dict[str, Any]]:
+        """The words about an approval, oldest first."""
+        return [self.bot.card(at) for at in self.bot.posted() if self.replies_to(approval, at)]
 
     def shows(self, at: tuple[str, str], words: str, seconds: float = 60.0) -> None:
         """Waits until the card shows these words."""

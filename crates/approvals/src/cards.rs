@@ -6,9 +6,13 @@ mod words;
 pub use make::{FrozenCall, Making, page_url};
 pub use words::{FROZEN, in_words};
 
-use words::{cut, hour};
+use words::cut;
+pub(crate) use words::hour;
 
-use crate::display::{Call, Displayed};
+use crate::{
+    display::{Call, Displayed},
+    setup::Person,
+};
 use decider::approval::{Choice, Phase};
 use ledger::{event::is_reserved_tool, foreign::harmless, ident::Ident, time::Nanos};
 use std::time::Duration;
@@ -165,6 +169,8 @@ pub struct Notice {
     pub hint: String,
     /// A button that leads to a page of ours: its words, and the address.
     pub link: Option<(&'static str, String)>,
+    /// People who are mentioned, as far as they are linked in the chat.
+    pub mentions: Vec<Person>,
 }
 
 /// Place of a posted card.

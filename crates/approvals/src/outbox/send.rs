@@ -3,7 +3,7 @@
 use super::{
     Line, Seen, Step, Told, cards_of, notices,
     pace::{self, Pace},
-    wanted,
+    replies, wanted,
 };
 use crate::{
     cards::{Card, Digest, Posted, SendError},
@@ -126,6 +126,7 @@ impl Sender {
         let mut lines = wanted(&approval, &setup, &chats, &cards);
         let known = (&cards, self.commands.cards.public_url());
         lines.extend(notices(&approval, &setup, &chats, known));
+        lines.extend(replies(&approval, &setup, known));
         for line in lines {
             let seen = cards.get(&line.name).cloned().unwrap_or_default();
             let looked = self.bring_up_line(&approval, &line, &seen, expected).await?;

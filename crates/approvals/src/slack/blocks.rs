@@ -109,16 +109,27 @@ pub(super) fn digest(digest: &Digest) -> Message {
     Message { text: title.clone(), blocks: vec![header(&title), section(text), open] }
 }
 
-/// Words without buttons. Foreign text is plain text in blocks of its own.
-pub(super) fn notice(notice: &Notice) -> Message {
+/// Words without buttons. Foreign text is plain text in blocks of its own. `who`: members (`U…`) who are mentioned.
+pub(super) fn notice(notice: &Notice, who: &[String]) -> Message {
     let line = |line: &String| section(&cut(&one_line(line), NOTICE_CHARS_MAX));
     let mut blocks = vec![header(&notice.title)];
     blocks.extend(notice.lines.iter().map(line));
+    blocks.extend(mentions(who));
     blocks.push(json!({"type": "context", "block_id": "which", "elements": [plain(&notice.hint)]}));
     let button =
         |(text, url): &(&str, String)| json!({"type": "actions", "elements": [link(text, url)]});
     blocks.extend(notice.link.as_ref().map(button));
     Message { text: escape(&notice.title), blocks }
+}
+
+/// A line that makes a sound for these members. Markup, but nothing of it is foreign: an id has letters and digits only.
+fn mentions(who: &[String]) -> Option<Value> {
+    let is_id = |id: &&String| id.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let marks: Vec<String> = who.iter().filter(is_id).map(|id| format!("<@{id}>")).collect();
+    let text = marks.join(" ");
+    (!marks.is_empty()).then(|| {
+        json!({"type": "section", "block_id": "who", "text": {"type": "mrkdwn", "text": text, "verbatim": true}})
+    })
 }
 
 /// Metadata by which a card is found after a post without an answer.

@@ -7,8 +7,11 @@
 //! exactly.
 
 mod buttons;
+mod notice;
 
-use crate::cards::{Card, Digest, FOR_OWNER, FROZEN, Notice};
+pub use notice::notice;
+
+use crate::cards::{Card, Digest, FOR_OWNER, FROZEN};
 use decider::{
     approval::{Choice, Phase},
     words,
@@ -26,8 +29,6 @@ pub const MESSAGE_BYTES_MAX: usize = 28 << 10;
 const ENVELOPE_BYTES: usize = 2 << 10;
 /// Longest text of an agent that is shown, in characters. It is not part of the call.
 const AGENT_SAYS_CHARS_MAX: usize = 600;
-/// Longest line of a notice, in characters.
-const NOTICE_CHARS_MAX: usize = 600;
 
 /// The reader for whom a card is drawn.
 #[derive(Clone, Copy, Debug)]
@@ -120,16 +121,6 @@ pub fn digest(digest: &Digest) -> Value {
     let waiting = format!("{} approvals are waiting", digest.waiting);
     let body = [title("Approvals needed", "accent"), ours(&waiting)];
     sheet(&body, &[open("Open the inbox", &digest.url)], "Approvals needed")
-}
-
-/// Words without buttons.
-pub fn notice(notice: &Notice) -> Value {
-    let mut body = vec![title(&notice.title, "accent")];
-    let cut = |line: &String| line.chars().take(NOTICE_CHARS_MAX).collect::<String>();
-    body.extend(notice.lines.iter().map(|line| foreign(&cut(line), Look::Plain)));
-    body.push(ours(&notice.hint));
-    let button = notice.link.as_ref().map(|(words, url)| open(words, url));
-    sheet(&body, &button.into_iter().collect::<Vec<_>>(), &notice.title)
 }
 
 /// A message with the card.
