@@ -16,7 +16,7 @@ from support import until
 from support.desk import as_text
 from support.fakebot import FakeBot
 from support.fakeslack import FakeSlack
-from support.slack_office import Office
+from support.slack_office import CHANNELS, Office
 
 
 def replies(office: Office, approval: str) -> list[dict[str, Any]]:
@@ -74,5 +74,29 @@ def test_teams_learns_it_too(tmp_path: Path) -> None:
             card_of(office.click(office.bob, at, "approve"))
             assert office.desk.kinds(approval)[-1] == "granted" and len(office.replies(approval)) == 1
             assert bot.wrong == []
+        finally:
+            office.server.__exit__()
+
+
+def test_p11_a_channel_whose_notifications_say_nothing_of_the_call(tmp_path: Path) -> None:
+    """Locked screens show them. The card itself is whole."""
+    with FakeSlack() as slack:
+        office = Office(tmp_path / "office", slack)
+        try:
+            rules = office.server.sections["approvals"]["dir"] / "acme" / "rules.toml"
+            to = f'to = "{CHANNELS[0]}"\n'
+            assert to in rules.read_text()
+            rules.write_text(rules.read_text().replace(to, f'{to}notify = "short"\n'))
+            office.desk.apply()
+            short, whole = office.asked("big"), office.asked("big")
+            assert (office.channels[short], office.channels[whole]) == (CHANNELS[0], CHANNELS[1])
+            assert office.card(short)["text"] == "A call waits for 2 of finance"
+            assert "EUR 1,250.00" in office.card(whole)["text"] and "payments" in office.card(whole)["text"]
+            assert "1,250.00" in json.dumps(office.card(short)["blocks"]) and office.buttons(short)[0] == "approve"
+            office.click(short, "deny", office.bob)
+            office.click(short, "deny", office.cem)
+            office.shows(short, "Denied")
+            assert office.card(short)["text"] == "Denied"
+            assert slack.violations == []
         finally:
             office.server.__exit__()

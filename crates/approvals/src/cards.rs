@@ -78,6 +78,8 @@ pub struct Card {
     pub browser_only: bool,
     /// True if the call is frozen: it can be denied, and is not released.
     pub frozen: bool,
+    /// True if a notification says nothing of the call.
+    pub notify_short: bool,
     /// True if it is for an owner of the agent, who sees no value of the call and no answer of anybody.
     pub for_owner: bool,
 }
@@ -109,11 +111,15 @@ impl Card {
     /// Foreign text in it is cleaned; it may have signs that a chat reads as markup.
     pub fn notification(&self) -> String {
         let sentence = cut(&self.told.sentence.plain(), SENTENCE_CHARS_MAX);
-        if self.phase != Phase::Pending {
-            let phase = decider::words::phase(self.phase, self.end_reason.as_deref());
-            return format!("{phase}: {sentence}");
-        }
         let needs = harmless(&cut(&self.needed.join(" and "), NEEDED_CHARS_MAX));
+        let phase = decider::words::phase(self.phase, self.end_reason.as_deref());
+        match (self.phase, self.notify_short) {
+            (Phase::Pending, true) if needs.is_empty() => return "A call waits".into(),
+            (Phase::Pending, true) => return format!("A call waits for {needs}"),
+            (Phase::Pending, false) => {}
+            (_, true) => return phase.into(),
+            (_, false) => return format!("{phase}: {sentence}"),
+        }
         let needs = if needs.is_empty() { needs } else { format!(" \u{b7} needs {needs}") };
         let agent = harmless(&cut(&self.agent, AGENT_CHARS_MAX));
         format!("Approve {sentence}? {agent} \u{b7} by {}{needs}", hour(self.deadline))

@@ -198,7 +198,7 @@ fn direct<'a>(
     people.flat_map(move |person| {
         chats.iter().flat_map(move |(connection, chat)| {
             chat.direct(person).into_iter().map(move |to| {
-                let channel = Channel { connection: connection.clone(), to };
+                let channel = Channel { connection: connection.clone(), to, notify: None };
                 (person.id.clone(), connection.clone(), channel)
             })
         })

@@ -12,7 +12,7 @@ use crate::{
     fault,
     history::Approval,
     log::Log,
-    setup::Channel,
+    setup::{Channel, Notify},
 };
 use data_encoding::HEXLOWER;
 use ledger::{canonical, ident::Ident, journal::Subject, keyring, time::Nanos};
@@ -280,7 +280,8 @@ impl Sending<'_> {
 
     /// The card, as far as this line's readers may see it.
     fn card(&self) -> Result<Card, Error> {
-        let (card, _) = self.sender.commands.cards.card(self.approval)?;
+        let (mut card, _) = self.sender.commands.cards.card(self.approval)?;
+        card.notify_short = self.line.channel.notify == Some(Notify::Short);
         Ok(if self.line.is_owners() { card.for_owner() } else { card })
     }
 

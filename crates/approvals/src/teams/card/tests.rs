@@ -34,6 +34,7 @@ fn card() -> Card {
         url: "https://log.example.com/approvals/apr-1".into(),
         browser_only: false,
         frozen: false,
+        notify_short: false,
         for_owner: false,
     }
 }
