@@ -64,7 +64,7 @@ def test_p7_what_a_press_opens_says_once_more_what_is_decided(office: Office) ->
     assert (text["id"], text["isRequired"]) == ("question", True)
     press = office.bot.invoke(office.ana, at, office.action(at, "ask"), typed={"question": "Which?"})
     value = AdaptiveCardInvokeValue().deserialize(Activity().deserialize(press).value)
-    assert (value.action.verb, value.action.data["question"]) == ("ask", "Which?")
+    assert (value.action["verb"], value.action["data"]["question"]) == ("ask", "Which?")
     assert office.desk.kinds(approval) == ["requested"]
 
 

@@ -39,7 +39,7 @@ TRANSFERS = [
     ("korea", "billing-bot", 3_300_000, "KRW", "KRW 3,300,000", "한빛물류 주식회사", "KR (Korea (Republic of))", "110-234-567890", "110-234-567890", "11월 운송료"),
     ("emirates", "billing-bot", 7_150_050, "AED", "AED 71,500.50", "مؤسسة الأفق للمقاولات", "AE (United Arab Emirates)", "AE070331234567890123456", "AE07 0331 2345 6789 0123 456", "دفعة 3"),
     ("bahrain", "billing-bot", 999_999, "BHD", "BHD 999.999", "Gulf Cold Stores W.L.L", "BH (Bahrain)", "BH67BMAG00001299123456", "BH67 BMAG 0000 1299 1234 56", "Storage 11/2026"),
-    ("taiwan", "billing-bot", 8_820_000, "TWD", "TWD 88,200.00", "台北精密工業", "TW (Taiwan (Province of China))", "004-1234567890", "004-1234567890", "訂單 T-301"),
+    ("taiwan", "billing-bot", 8_820_000, "TWD", "TWD 88,200.00", "台北精密工業", "TW (Taiwan)", "004-1234567890", "004-1234567890", "訂單 T-301"),
     ("greece", "billing-bot", 2_999, "EUR", "EUR 29.99", "Καφέ Αθήνα", "GR (Greece)", "GR1601101250000000012300695", "GR16 0110 1250 0000 0001 2300 695", "Τιμολόγιο 9"),
     ("turkey", "billing-bot", 1_507_575, "TRY", "TRY 15,075.75", "Işık Matbaacılık A.Ş", "TR (Türkiye)", "TR330006100519786457841326", "TR33 0006 1005 1978 6457 8413 26", "Fatura 2026/118"),
     ("haifa", "billing-bot", 412_300, "ILS", "ILS 4,123.00", "מעבדות הכרמל", "IL (Israel)", "IL620108000000012345678", "IL62 0108 0000 0001 2345 678", "הזמנה 771"),
@@ -47,7 +47,7 @@ TRANSFERS = [
     ("iceland", "bot-0", 64_000, "ISK", "ISK 64,000", "Þórður Verktaki ehf", "IS (Iceland)", "IS140159260076545510730339", "IS14 0159 2600 7654 5510 7303 39", "Reikningur 3"),
     ("million", "bot-0", 123_456_700, "EUR", "EUR 1,234,567.00", "Windpark Nordsee GmbH & Co KG", "DE (Germany)", "DE02120300000000202051", "DE02 1203 0000 0000 2020 51", "Closing payment, lot 4"),
     ("cent", "bot-0", 1, "EUR", "EUR 0.01", "Test Account", "LU (Luxembourg)", "LU280019400644750000", "LU28 0019 4006 4475 0000", "penny test"),
-    ("long", "bot-0", 560_000, "EUR", "EUR 5,600.00", "Vereniging tot Bevordering van de Belangen des Boekhandels", "NL (Netherlands (Kingdom of the))", "NL91ABNA0417164300", "NL91 ABNA 0417 1643 00", "Contributie 2027 en achterstallige bijdragen"),
+    ("long", "bot-0", 560_000, "EUR", "EUR 5,600.00", "Vereniging tot Bevordering van de Belangen des Boekhandels", "NL (Netherlands)", "NL91ABNA0417164300", "NL91 ABNA 0417 1643 00", "Contributie 2027 en achterstallig"),
     ("hindi", "bot-0", 7_500_000, "INR", "INR 75,000.00", "सूर्या टेक्सटाइल्स", "IN (India)", "50100012345678", "50100012345678", "चालान 202"),
 ]  # fmt: skip
 

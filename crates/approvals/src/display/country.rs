@@ -1,8 +1,17 @@
 //! Names of countries: those of ISO 3166-1, in English.
 
-/// The name of a country by its code of two capital letters: `Kuwait` for `KW`. `None` for what is no such code.
+/// The name of a country by its code of two capital letters: `Kuwait` for `KW`. `None` for what is no such code. What ISO
+/// puts behind a name in brackets is left out, unless another country has the same name without it: `Netherlands`, but
+/// `Korea (Republic of)`.
 pub(super) fn name(code: &str) -> Option<&'static str> {
-    rust_iso3166::from_alpha2(code).map(|country| country.name)
+    let whole = rust_iso3166::from_alpha2(code)?.name;
+    let begins_alike = |country: &&rust_iso3166::CountryCode| short(country.name) == short(whole);
+    let alone = rust_iso3166::ALL.iter().filter(begins_alike).count() == 1;
+    Some(if alone { short(whole) } else { whole })
+}
+
+fn short(name: &str) -> &str {
+    name.split_once(" (").map_or(name, |(short, _)| short)
 }
 
 #[cfg(test)]
@@ -13,6 +22,8 @@ mod tests {
     fn codes_have_names() {
         assert_eq!(name("KW"), Some("Kuwait"));
         assert_eq!(name("DE"), Some("Germany"));
+        assert_eq!(name("NL"), Some("Netherlands"));
+        assert_eq!(name("KR"), Some("Korea (Republic of)"));
         for none in ["", "kw", "KWT", "ZZ", "K", "\u{41a}W"] {
             assert_eq!(name(none), None, "{none:?}");
         }
