@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from support import until
 from support.desk import as_text
-from support.fakebot import FakeBot, presses
+from support.fakebot import FakeBot
+from support.teams_limits import presses
 from test_teams import Office
 
 #: The first pause after a refusal is 30 s, the longest 300 s.

@@ -25,6 +25,12 @@ def replies(office: Office, approval: str) -> list[dict[str, Any]]:
     return [message for message in channel.messages if message.get("thread_ts") == card["ts"]]
 
 
+def said(office: Teams, approval: str) -> list[dict[str, Any]]:
+    """The words about an approval in Teams, oldest first: their button has other words than a card's."""
+    cards = [office.bot.card(at) for at in office.bot.posted()]
+    return [card for card in cards if approval in as_text(card) and "Open in browser" in as_text(card)]
+
+
 def test_slack_learns_in_the_thread_who_answered_and_half_of_the_time(tmp_path: Path) -> None:
     with FakeSlack() as slack:
         office = Office(tmp_path / "office", slack, soon="16s")
@@ -63,8 +69,8 @@ def test_teams_learns_it_too(tmp_path: Path) -> None:
         try:
             approval, at = office.asked(action="big", agent="agent-7")
             card_of(office.click(office.ana, at, "approve"))
-            until("a reply", lambda: office.replies(approval))
-            [reply] = office.replies(approval)
+            until("a reply", lambda: said(office, approval))
+            [reply] = said(office, approval)
             text = as_text(reply)
             assert "Ana Lima approved" in text and "Still needed: 1 of finance, by " in text
             assert "<at>Bob Ito</at>" in text and "Ana Lima</at>" not in text and "Cem Demir" not in text, "Cem owns the agent"
@@ -72,7 +78,7 @@ def test_teams_learns_it_too(tmp_path: Path) -> None:
             [place] = [place for place in office.bot.posted() if place[0] == at[0] and place != at]
             assert Activity().deserialize(office.bot.messages[place][-1]).type == "message", "in the thread of the card"
             card_of(office.click(office.bob, at, "approve"))
-            assert office.desk.kinds(approval)[-1] == "granted" and len(office.replies(approval)) == 1
+            assert office.desk.kinds(approval)[-1] == "granted" and len(said(office, approval)) == 1
             assert bot.wrong == []
         finally:
             office.server.__exit__()
@@ -88,15 +94,43 @@ def test_p11_a_channel_whose_notifications_say_nothing_of_the_call(tmp_path: Pat
             assert to in rules.read_text()
             rules.write_text(rules.read_text().replace(to, f'{to}notify = "short"\n'))
             office.desk.apply()
-            short, whole = office.asked("big"), office.asked("big")
+            short, whole = office.asked(), office.asked()
             assert (office.channels[short], office.channels[whole]) == (CHANNELS[0], CHANNELS[1])
-            assert office.card(short)["text"] == "A call waits for 2 of finance"
-            assert "EUR 1,250.00" in office.card(whole)["text"] and "payments" in office.card(whole)["text"]
-            assert "1,250.00" in json.dumps(office.card(short)["blocks"]) and office.buttons(short)[0] == "approve"
+            assert office.card(short)["text"] == "A call waits for 1 of finance"
+            assert "125000" in office.card(whole)["text"] and "DE02120300000000202051" in office.card(whole)["text"]
+            assert "125000" in json.dumps(office.card(short)["blocks"]) and office.buttons(short)[0] == "approve"
             office.click(short, "deny", office.bob)
-            office.click(short, "deny", office.cem)
             office.shows(short, "Denied")
             assert office.card(short)["text"] == "Denied"
             assert slack.violations == []
+        finally:
+            office.server.__exit__()
+
+
+def test_p12_the_owner_is_told_the_outcome_and_no_value_of_the_call(tmp_path: Path) -> None:
+    with FakeSlack() as slack:
+        office = Office(tmp_path / "office", slack)
+        try:
+            approval = office.asked()
+            office.click(approval, "approve", office.bob)
+            office.shows(approval, "Approved, not redeemed yet")
+            direct = office.slack.channel("D" + office.ana.id[1:])
+            until("Ana is told", lambda: direct.messages)
+            # The outcome, and nothing that access.md does not give an owner: no value, no answer, no link to a page of others.
+            sent = json.dumps(direct.messages, ensure_ascii=False)
+            assert "Approved, not redeemed yet" in sent and "payments" in sent and "You own this agent" in sent
+            assert not [words for words in ("DE02120300000000202051", "1,250.00", "125000", "Bob Ito", "/approvals/") if words in sent], sent
+            assert not [block for message in direct.messages for block in message["blocks"] if block["type"] == "actions"]
+            reviewer = office.server.client(office.server.add_key(["reviewer"], person="p-bob"))
+            revoked = reviewer.http.post(f"{reviewer.t}/approvals/{approval}/revoke", json={"reason": "mistake"})
+            assert revoked.status_code == 200, revoked.text
+            office.shows(approval, "Revoked")
+            until("Ana is told that too", lambda: "Revoked" in json.dumps(direct.messages[0]))
+            cancelled = office.asked()
+            publisher = office.server.as_("publisher")
+            answer = publisher.http.post(f"{publisher.t}/approvals/{cancelled}/cancel", json={"reason": "not_needed"})
+            assert answer.status_code == 200, answer.text
+            office.shows(cancelled, "Cancelled")
+            assert office.buttons(cancelled) == ["open"]
         finally:
             office.server.__exit__()

@@ -5,13 +5,14 @@
 /// `Korea (Republic of)`.
 pub(super) fn name(code: &str) -> Option<&'static str> {
     let whole = rust_iso3166::from_alpha2(code)?.name;
-    let begins_alike = |country: &&rust_iso3166::CountryCode| short(country.name) == short(whole);
-    let alone = rust_iso3166::ALL.iter().filter(begins_alike).count() == 1;
+    let begins_alike = |other: &&&str| short(other) == short(whole);
+    let alone = rust_iso3166::ALL_NAME.iter().filter(begins_alike).count() == 1;
     Some(if alone { short(whole) } else { whole })
 }
 
 fn short(name: &str) -> &str {
-    name.split_once(" (").map_or(name, |(short, _)| short)
+    let bracket = name.split_once(" (").filter(|(_, rest)| rest.ends_with(')'));
+    bracket.map_or(name, |(short, _)| short)
 }
 
 #[cfg(test)]
@@ -24,6 +25,7 @@ mod tests {
         assert_eq!(name("DE"), Some("Germany"));
         assert_eq!(name("NL"), Some("Netherlands"));
         assert_eq!(name("KR"), Some("Korea (Republic of)"));
+        assert_eq!((name("CG"), name("CC")), (Some("Congo"), Some("Cocos (Keeling) Islands")));
         for none in ["", "kw", "KWT", "ZZ", "K", "\u{41a}W"] {
             assert_eq!(name(none), None, "{none:?}");
         }

@@ -14,7 +14,7 @@ pub(super) fn deciding(card: &Card) -> Vec<Value> {
     vec![
         opens("Approve \u{2026}", "positive", &approve(card)),
         opens("Deny \u{2026}", "destructive", &deny(card)),
-        opens("Ask a question \u{2026}", "default", &ask(card)),
+        opens("Ask \u{2026}", "default", &ask(card)),
     ]
 }
 
