@@ -84,7 +84,7 @@ def test_teams_learns_it_too(tmp_path: Path) -> None:
             office.server.__exit__()
 
 
-def test_p11_a_channel_whose_notifications_say_nothing_of_the_call(tmp_path: Path) -> None:
+def test_a_channel_whose_notifications_say_nothing_of_the_call(tmp_path: Path) -> None:
     """Locked screens show them. The card itself is whole."""
     with FakeSlack() as slack:
         office = Office(tmp_path / "office", slack)
