@@ -78,10 +78,20 @@ pub struct Card {
     pub browser_only: bool,
     /// True if the call is frozen: it can be denied, and is not released.
     pub frozen: bool,
-    /// True if a notification says nothing of the call.
-    pub notify_short: bool,
-    /// True if it is for an owner of the agent, who sees no value of the call and no answer of anybody.
-    pub for_owner: bool,
+    /// For whom it is drawn.
+    pub reader: Reader,
+}
+
+/// For whom a card is drawn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reader {
+    /// People who are asked.
+    #[default]
+    Asked,
+    /// The same, and notifications say nothing of the call.
+    AskedShort,
+    /// An owner of the agent, who sees no value of the call and no answer of anybody.
+    Owner,
 }
 
 /// What an owner of the agent reads under the outcome.
@@ -102,7 +112,7 @@ impl Card {
             policy_now: None,
             reviews: Vec::new(),
             needed: Vec::new(),
-            for_owner: true,
+            reader: Reader::Owner,
             ..self
         }
     }
@@ -113,7 +123,7 @@ impl Card {
         let sentence = cut(&self.told.sentence.plain(), SENTENCE_CHARS_MAX);
         let needs = harmless(&cut(&self.needed.join(" and "), NEEDED_CHARS_MAX));
         let phase = decider::words::phase(self.phase, self.end_reason.as_deref());
-        match (self.phase, self.notify_short) {
+        match (self.phase, self.reader == Reader::AskedShort) {
             (Phase::Pending, true) if needs.is_empty() => return "A call waits".into(),
             (Phase::Pending, true) => return format!("A call waits for {needs}"),
             (Phase::Pending, false) => {}

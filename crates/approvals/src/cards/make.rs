@@ -1,6 +1,6 @@
 //! Makes a card from an approval: cleans foreign strings, flattens params, names people.
 
-use super::Card;
+use super::{Card, Reader};
 use crate::{
     display::{self, Displayed},
     setup::Setup,
@@ -81,8 +81,7 @@ impl Card {
             url: page_url(public_url, approval),
             browser_only: requested.rule.step_up.is_some(),
             frozen,
-            notify_short: false,
-            for_owner: false,
+            reader: Reader::Asked,
         })
     }
 }

@@ -6,7 +6,7 @@ use super::{
     replies, wanted,
 };
 use crate::{
-    cards::{Card, Digest, Posted, SendError},
+    cards::{Card, Digest, Posted, Reader, SendError},
     chats::{Chat, Chats},
     commands::{Commands, DueCards, Error},
     fault,
@@ -281,7 +281,9 @@ impl Sending<'_> {
     /// The card, as far as this line's readers may see it.
     fn card(&self) -> Result<Card, Error> {
         let (mut card, _) = self.sender.commands.cards.card(self.approval)?;
-        card.notify_short = self.line.channel.notify == Some(Notify::Short);
+        if self.line.channel.notify == Some(Notify::Short) {
+            card.reader = Reader::AskedShort;
+        }
         Ok(if self.line.is_owners() { card.for_owner() } else { card })
     }
 

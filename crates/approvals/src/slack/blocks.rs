@@ -7,7 +7,7 @@ use super::{
     Shown,
     words::{APPROVE, ASK, DENY, DENY_WITH_COMMENT},
 };
-use crate::cards::{Card, Digest, FOR_OWNER, FROZEN, Notice};
+use crate::cards::{Card, Digest, FOR_OWNER, FROZEN, Notice, Reader};
 use chrono::DateTime;
 use decider::{
     approval::{Choice, Phase},
@@ -59,7 +59,7 @@ pub fn is_decidable(card: &Card) -> bool {
 
 /// The card.
 pub(super) fn message(card: &Card) -> Message {
-    if card.for_owner {
+    if card.reader == Reader::Owner {
         return outcome(card);
     }
     let title = title(card);

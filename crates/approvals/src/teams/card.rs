@@ -11,7 +11,7 @@ mod notice;
 
 pub use notice::notice;
 
-use crate::cards::{Card, Digest, FOR_OWNER, FROZEN};
+use crate::cards::{Card, Digest, FOR_OWNER, FROZEN, Reader};
 use decider::{
     approval::{Choice, Phase},
     words,
@@ -68,7 +68,7 @@ impl<'a> View<'a> {
 
 /// The whole card. A card that is too big for Teams, or can't be shown exactly, only links to the page.
 pub fn full(card: &Card, view: &View<'_>) -> Value {
-    if card.for_owner {
+    if card.reader == Reader::Owner {
         return outcome(card);
     }
     let exact = shown_exactly(card);

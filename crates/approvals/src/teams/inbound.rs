@@ -226,7 +226,7 @@ impl Activity {
         if decision == Choice::Deny {
             // Earlier cards had one field for both comments.
             click.comment = typed(data.deny_comment).or(click.comment);
-            click.reason = reason(data.reason.as_deref())?;
+            click.reason = reason(data.reason.as_deref()).ok()?;
             click.for_agent = typed(data.for_agent);
         }
         Some(Wanted::Review(click))
@@ -239,10 +239,14 @@ fn typed(text: Option<String>) -> Option<String> {
     Some(text).filter(|text| !text.is_empty())
 }
 
-/// The reason that was chosen, or none. `None` for a code that is none: the log would keep it for ever.
-fn reason(code: Option<&str>) -> Option<Option<DenyReason>> {
-    let Some(code) = code.filter(|code| !code.is_empty()) else { return Some(None) };
-    DenyReason::ALL.into_iter().find(|reason| reason.code() == code).map(Some)
+/// A code that is no reason: the log would keep it for ever.
+struct NoReason;
+
+/// The reason that was chosen, if one was.
+fn reason(code: Option<&str>) -> Result<Option<DenyReason>, NoReason> {
+    let known = |code: &str| DenyReason::ALL.into_iter().find(|reason| reason.code() == code);
+    let chosen = code.filter(|code| !code.is_empty());
+    chosen.map(|code| known(code).ok_or(NoReason)).transpose()
 }
 
 /// `value` of a click.

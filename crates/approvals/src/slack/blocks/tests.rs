@@ -36,8 +36,7 @@ fn card(phase: Phase) -> Card {
         url: "https://log.example.com/approvals/apr-aaaaaaaaaaaaaaaaaaaaaaaaaa".into(),
         browser_only: false,
         frozen: false,
-        notify_short: false,
-        for_owner: false,
+        reader: crate::cards::Reader::Asked,
     }
 }
 

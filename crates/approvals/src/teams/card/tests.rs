@@ -34,8 +34,7 @@ fn card() -> Card {
         url: "https://log.example.com/approvals/apr-1".into(),
         browser_only: false,
         frozen: false,
-        notify_short: false,
-        for_owner: false,
+        reader: crate::cards::Reader::Asked,
     }
 }
 
@@ -47,12 +46,13 @@ fn drawn(change: impl FnOnce(&mut Card)) -> Value {
 
 /// Verbs of the buttons that record something, in their order.
 fn verbs(card: &Value) -> Vec<&str> {
-    let actions = card["actions"].as_array().unwrap().iter();
-    let of = |action| match action {
-        action if action["type"] == "Action.ShowCard" => verbs(&action["card"]),
-        action => action["verb"].as_str().into_iter().collect(),
-    };
-    actions.flat_map(of).collect()
+    fn of(action: &Value) -> Vec<&str> {
+        if action["type"] == "Action.ShowCard" {
+            return verbs(&action["card"]);
+        }
+        action["verb"].as_str().into_iter().collect()
+    }
+    card["actions"].as_array().unwrap().iter().flat_map(of).collect()
 }
 
 /// Every value of a member named `name`, with the type of its object.
