@@ -36,7 +36,7 @@ fn card(phase: Phase) -> Card {
         url: "https://log.example.com/approvals/apr-aaaaaaaaaaaaaaaaaaaaaaaaaa".into(),
         browser_only: false,
         frozen: false,
-        reader: crate::cards::Reader::Asked,
+        reader: Reader::Asked,
     }
 }
 

@@ -34,7 +34,7 @@ fn card() -> Card {
         url: "https://log.example.com/approvals/apr-1".into(),
         browser_only: false,
         frozen: false,
-        reader: crate::cards::Reader::Asked,
+        reader: Reader::Asked,
     }
 }
 
