@@ -24,16 +24,19 @@ WRONG = [call for call in CALLS if call["wrong"]]
 #: Texts of the page that are drawn within the window, whole, and that nothing covers.
 ON_SCREEN = """() => {
     const walker = document.createTreeWalker(document.querySelector('main'), NodeFilter.SHOW_TEXT);
-    const texts = [];
+    let texts = '';
     for (let node; node = walker.nextNode();) {
         const range = document.createRange();
         range.selectNodeContents(node);
         const boxes = [...range.getClientRects()];
         const drawn = boxes.length && boxes.every(b => b.top >= 0 && b.bottom <= innerHeight && b.left >= 0 && b.right <= innerWidth);
         const over = boxes.length && document.elementFromPoint(boxes[0].x + boxes[0].width / 2, boxes[0].y + boxes[0].height / 2);
-        if (drawn && over && (node.parentElement.contains(over) || over.contains(node.parentElement))) texts.push(node.textContent);
+        if (drawn && over && (node.parentElement.contains(over) || over.contains(node.parentElement))) {
+            // What only a possible break parts is one word.
+            texts += (node.previousSibling?.nodeName === 'WBR' ? '' : ' ') + node.textContent;
+        }
     }
-    return texts.join(' ').replace(/\\s+/g, ' ');
+    return texts.replace(/\\s+/g, ' ');
 }"""
 
 

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
 from slack_sdk.models.views import View
@@ -64,6 +65,12 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
             made.server.__exit__()
 
 
+def kept_of(office: Office, index: int) -> dict[str, Any]:
+    """The members of an evidence entry, as they are disclosed."""
+    lines = office.server.as_("discloser").disclosures(index).splitlines()
+    return {name: value for _, name, value in map(json.loads, filter(None, lines))}
+
+
 def refused(answer: Any, block: str) -> str:
     """What the dialog says beside an input."""
     told = answer.json()
@@ -82,7 +89,12 @@ def test_a_question_is_asked_in_slack(office: Office) -> None:
     asked = office.desk.history(approval)[1]
     assert (asked["question"], asked["by"], asked["via"], asked["auth"]["method"]) == (1, "p-bob", "slack", "slack")
     assert "invoice" not in json.dumps(office.server.admin.entry(asked["evidence"]))
-    assert words in office.server.as_("discloser").disclosures(asked["evidence"])
+    # The raw click is evidence, as that of an answer is: erasable, and nothing of it is plain.
+    kept = kept_of(office, asked["evidence"])
+    assert (kept["question"], kept["via"], kept["by"]) == (words, "slack", "p-bob")
+    raw = json.loads(parse_qs(kept["raw"])["payload"][0])
+    assert (raw["type"], raw["user"]["id"], raw["view"]["callback_id"]) == ("view_submission", office.bob.id, "question")
+    assert office.bob.id not in json.dumps(office.server.admin.entry(asked["evidence"]))
     channel, card = office.slack.channel(office.channels[approval]), office.card(approval)
     until("the thread has it", lambda: [m["text"] for m in channel.messages if m.get("thread_ts") == card["ts"]] == ["Bob Ito asked question 1"])
     enforcer = office.server.client(office.server.add_key(["enforcer"], producer="gw-1"))

@@ -502,27 +502,6 @@ def test_an_update_is_repeated_until_it_is_seen(make_office: Callable[..., Offic
     assert len(office.cards(approval)) == 1
 
 
-def test_the_owner_is_told_and_the_card_follows_to_the_end(make_office: Callable[..., Office]) -> None:
-    office = make_office()
-    approval = office.asked()
-    office.click(approval, "approve", office.bob)
-    office.shows(approval, "Approved, not redeemed yet")
-    direct = office.slack.channel("D" + office.ana.id[1:])
-    until("Ana is told", lambda: direct.messages)
-    actions = next(block for block in direct.messages[0]["blocks"] if block["type"] == "actions")
-    assert [button["action_id"] for button in actions["elements"]] == ["open"]
-    reviewer = office.server.client(office.server.add_key(["reviewer"], person="p-bob"))
-    revoked = reviewer.http.post(f"{reviewer.t}/approvals/{approval}/revoke", json={"reason": "mistake"})
-    assert revoked.status_code == 200, revoked.text
-    office.shows(approval, "Revoked")
-    cancelled = office.asked()
-    publisher = office.server.as_("publisher")
-    answer = publisher.http.post(f"{publisher.t}/approvals/{cancelled}/cancel", json={"reason": "not_needed"})
-    assert answer.status_code == 200, answer.text
-    office.shows(cancelled, "Cancelled")
-    assert office.buttons(cancelled) == ["open"]
-
-
 def test_p13_more_than_ten_new_cards_a_minute_become_one_link(make_office: Callable[..., Office]) -> None:
     office = make_office()
     approvals = [office.paused(data={"labels": {"channel": "c0"}}) for _ in range(13)]

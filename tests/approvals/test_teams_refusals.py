@@ -12,6 +12,7 @@ import pytest
 from support import until
 from support.desk import as_text
 from support.fakebot import FakeBot
+from support.teams_limits import presses
 from test_teams import Office
 
 #: The first pause after a refusal is 30 s, the longest 300 s.
@@ -52,8 +53,9 @@ def steps(office: Office, approval: str | None = None) -> list[str]:
 
 
 def buttons(office: Office, at: tuple[str, str]) -> list[str]:
-    """Verbs of a card's buttons as it is shown now; a link has none."""
-    return [action.get("verb", "") for action in office.bot.card(at)["actions"]]
+    """Verbs of a card's buttons as it is shown now; empty for the link."""
+    card = office.bot.card(at)
+    return [press["verb"] for press in presses(card)] + [""] * any(action["type"] == "Action.OpenUrl" for action in card["actions"])
 
 
 def sent(office: Office, method: str) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,10 +12,11 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from support import Key, Server, until
+from support import Key, Server, cli, until
 from support.desk import Desk, approval_id, paused
 from support.pages import Paused, Visitor, hidden
 from support.refunds import RULES, House, refund
+from support.schemas import check
 
 INVENTED = "apr-aaaaaaaaaaaaaaaaaaaaaaaaaa"
 
@@ -57,6 +59,12 @@ def outcome(visitor: Visitor, form: dict[str, Any]) -> str:
     page = visitor.get(answer.headers["location"])
     assert page.status_code == 200, page.text
     return text(page.text)
+
+
+def table(file: Path, key: str) -> dict[str, dict[str, str]]:
+    """The rows of a table of evidence."""
+    with file.open(encoding="utf-8-sig", newline="") as rows:
+        return {row[key]: row for row in csv.DictReader(rows)}
 
 
 def untouched(house: House, calls: list[Paused]) -> bool:
@@ -151,6 +159,44 @@ def test_p13_fifty_are_answered_and_more_are_refused(house: House) -> None:
     said = outcome(maria, form)
     assert "50 of 50 recorded" in said and "EUR 1,725.00 together" in said
     assert all(len(house.of(call)) == 1 for call in calls)
+
+
+def test_p7_p20_an_answer_says_that_it_was_given_with_others(house: House, tmp_path: Path) -> None:
+    """In the entry, on the page, by the API, in what an auditor reads, and offline; an answer by itself says nothing of it."""
+    calls = house.refunds(5, action="group")
+    maria = house.visitor("p-maria")
+    form = confirming(maria, calls)
+    form["call"] = form["call"][:4]
+    assert "4 of 4 recorded" in outcome(maria, form)
+    assert maria.post("/together", confirming(maria, calls[4:], "deny")).status_code == 303
+    alone = house.refunds(1, action="group-alone")[0]
+    assert maria.review(alone, "approve").status_code == 303
+    answers = [house.of(call)[0] for call in [*calls, alone]]
+    assert [answer.get("together") for answer in answers] == [4, 4, 4, 4, 1, None]
+    assert len({(answer["by"], answer["shown_at"]) for answer in answers[:4]}) == 1, "those of one press are known by it"
+    said = ["together with 3 like calls", "from the list of like calls", ""]
+    for call, words in zip((calls[0], calls[4], alone), said):
+        page = text(maria.get(f"/approvals/{call.id}").text)
+        assert words in page and ("like calls" in page) == bool(words)
+    reader = house.server.add_key(["auditor", "exporter", "discloser"])
+    seen = house.server.client(reader).get(f"/approvals/{calls[0].id}").json()
+    check("approval", seen)
+    assert seen["reviews"][0]["together"] == 4
+    for call, words in zip((calls[0], calls[4]), said):
+        folder = tmp_path / call.id
+        house.server.remote("export", "--tenant", "acme", "--approval", call.id, folder, key=reader).ok()
+        assert words in cli("verify", "--key", house.server.vkey, "--approval", folder).ok().out
+    folder = tmp_path / "evidence"
+    house.server.remote("evidence", "--tenant", "acme", "-o", folder, key=reader).ok()
+    approvals = table(folder / "approvals" / "approvals.csv", "approval")
+    assert approvals[calls[0].id]["reviews"] == "p-maria: approve (together with 3 like calls)"
+    assert approvals[calls[4].id]["reviews"] == "p-maria: deny (from the list of like calls)"
+    assert approvals[alone.id]["reviews"] == "p-maria: approve"
+    people = table(folder / "approvals" / "people.csv", "person")["p-maria"]
+    counted = sum(1 for leaf in house.server.admin.entries(kind="approval") for event in leaf["event"]["events"]
+                  if event["type"] == "reviewed" and event["by"] == "p-maria" and "together" in event)  # fmt: skip
+    assert int(people["answered_together"]) == counted >= 5 and int(people["answers"]) > counted
+    cli("verify", "--key", house.server.vkey, "--evidence", folder).ok()
 
 
 # What is refused, while work still gets done beside it

@@ -26,12 +26,10 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from .fakeserver import FakeServer
+from .teams_limits import MESSAGE_BYTES_MAX, message_wrong
 
 ISSUER = "https://api.botframework.com"
 SCOPE = "https://api.botframework.com/.default"
-CARD = "application/vnd.microsoft.card.adaptive"
-#: Largest message, in bytes of UTF-16.
-MESSAGE_BYTES_MAX = 28 << 10
 
 
 @dataclass
@@ -197,10 +195,10 @@ class FakeBot:
             "locale": "en-GB", "entities": [{"type": "clientInfo", "platform": "Web"}],
         } | changes
 
-    def invoke(self, person: Member, at: tuple[str, str], action: dict[str, Any], /, comment: str | None = None,
+    def invoke(self, person: Member, at: tuple[str, str], action: dict[str, Any], /, typed: dict[str, str] | None = None,
                trigger: str = "manual", **changes: Any) -> dict[str, Any]:
-        """A press on a button of a card, as Teams sends it."""
-        data = action["data"] | ({} if comment is None else {"comment": comment})
+        """A press on a button of a card, as Teams sends it: with what was typed or chosen in the inputs beside it, by their ids."""
+        data = action["data"] | (typed or {})
         value = {"action": {"type": "Action.Execute", "id": "", "title": action.get("title", ""),
                             "verb": action["verb"], "data": data}, "trigger": trigger}
         return self.activity(person, at[0], type="invoke", name="adaptiveCard/action", replyToId=at[1],
@@ -374,98 +372,3 @@ def reply(request: BaseHTTPRequestHandler, status: int, body: dict[str, Any], he
     request.send_header("Content-Length", str(len(data)))
     request.end_headers()
     request.wfile.write(data)
-
-
-# what Teams takes: Adaptive Cards 1.5
-
-#: Element → members it must have.
-ELEMENTS = {
-    "TextBlock": {"text"}, "RichTextBlock": {"inlines"}, "Container": {"items"}, "ColumnSet": {"columns"},
-    "FactSet": {"facts"}, "Input.Text": {"id"}, "ActionSet": {"actions"},
-}
-ACTIONS = {"Action.OpenUrl": {"url"}, "Action.Execute": {"verb"}}
-CHOICES = {
-    "color": {"default", "dark", "light", "accent", "good", "warning", "attention"},
-    "size": {"default", "small", "medium", "large", "extraLarge"},
-    "weight": {"default", "lighter", "bolder"},
-    "fontType": {"default", "monospace"},
-    "spacing": {"none", "small", "default", "medium", "large", "extraLarge", "padding"},
-}
-STYLES = {
-    "Container": {"default", "emphasis", "good", "attention", "warning", "accent"},
-    "TextBlock": {"default", "heading", "columnHeader"},
-    "Action": {"default", "positive", "destructive"},
-}
-#: Most buttons that Teams shows on a card.
-ACTIONS_MAX = 6
-
-
-def message_wrong(body: Any, bytes_max: int = MESSAGE_BYTES_MAX) -> list[str]:
-    """What Teams would not take of a message; the first entry begins with `size` when it is too big."""
-    if not isinstance(body, dict) or body.get("type") != "message":
-        return ["type: message"]
-    size = len(json.dumps(body, ensure_ascii=False).encode("utf-16-le"))
-    if size > bytes_max:
-        return [f"size: {size} bytes of UTF-16"]
-    attachments = body.get("attachments")
-    if not isinstance(attachments, list) or len(attachments) != 1 or attachments[0].get("contentType") != CARD:
-        return ["attachments: one Adaptive Card"]
-    return card_wrong(attachments[0].get("content"))
-
-
-def card_wrong(card: Any) -> list[str]:
-    """What is wrong with a card."""
-    wrong: list[str] = []
-    ids: list[str] = []
-    if not isinstance(card, dict) or card.get("type") != "AdaptiveCard":
-        return ["no AdaptiveCard"]
-    if card.get("version") not in ("1.2", "1.3", "1.4", "1.5"):
-        wrong.append(f"version {card.get('version')}")
-
-    def choices(item: dict[str, Any], where: str) -> None:
-        wrong.extend(f"{where}.{name}: {item[name]}" for name, known in CHOICES.items() if name in item and item[name] not in known)
-
-    def action(item: dict[str, Any], where: str) -> None:
-        kind = item.get("type")
-        if kind not in ACTIONS or not ACTIONS[kind] <= item.keys():
-            wrong.append(f"{where}: {kind}")
-        if not item.get("title") or item.get("style", "default") not in STYLES["Action"]:
-            wrong.append(f"{where}: title or style")
-        if kind == "Action.OpenUrl" and not re.match(r"https?://[^/]", str(item.get("url"))):
-            wrong.append(f"{where}: url")
-
-    def element(item: dict[str, Any], where: str) -> None:
-        kind = item.get("type", "")
-        if kind not in ELEMENTS or not ELEMENTS[kind] <= item.keys():
-            wrong.append(f"{where}: {kind}")
-            return
-        choices(item, where)
-        if item.get("style", "default") not in STYLES.get(kind, {"default"}):
-            wrong.append(f"{where}.style: {item['style']}")
-        if "id" in item:
-            ids.append(item["id"])
-        for n, run in enumerate(item.get("inlines", [])):
-            if not isinstance(run, dict) or run.get("type") != "TextRun" or not isinstance(run.get("text"), str):
-                wrong.append(f"{where}.inlines[{n}]")
-            else:
-                choices(run, f"{where}.inlines[{n}]")
-        for n, column in enumerate(item.get("columns", [])):
-            for m, inner in enumerate(column.get("items", [])):
-                element(inner, f"{where}.columns[{n}].items[{m}]")
-        for n, inner in enumerate(item.get("items", [])):
-            element(inner, f"{where}.items[{n}]")
-
-    for n, item in enumerate(card.get("body", [])):
-        element(item, f"body[{n}]")
-    for n, item in enumerate(card.get("actions", [])):
-        action(item, f"actions[{n}]")
-    if len(card.get("actions", [])) > ACTIONS_MAX:
-        wrong.append("too many actions")
-    if len(ids) != len(set(ids)):
-        wrong.append("an id twice")
-    refresh = card.get("refresh")
-    if refresh is not None:
-        action(refresh.get("action", {}), "refresh")
-        if refresh.get("action", {}).get("type") != "Action.Execute" or len(refresh.get("userIds", [])) > 60:
-            wrong.append("refresh")
-    return wrong

@@ -6,9 +6,13 @@ mod words;
 pub use make::{FrozenCall, Making, page_url};
 pub use words::{FROZEN, in_words};
 
-use words::{cut, hour};
+use words::cut;
+pub(crate) use words::hour;
 
-use crate::display::Displayed;
+use crate::{
+    display::{Call, Displayed},
+    setup::Person,
+};
 use decider::approval::{Choice, Phase};
 use ledger::{event::is_reserved_tool, foreign::harmless, ident::Ident, time::Nanos};
 use std::time::Duration;
@@ -74,18 +78,58 @@ pub struct Card {
     pub browser_only: bool,
     /// True if the call is frozen: it can be denied, and is not released.
     pub frozen: bool,
+    /// For whom it is drawn.
+    pub reader: Reader,
 }
 
+/// For whom a card is drawn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reader {
+    /// People who are asked.
+    #[default]
+    Asked,
+    /// The same, and notifications say nothing of the call.
+    AskedShort,
+    /// An owner of the agent, who sees no value of the call and no answer of anybody.
+    Owner,
+}
+
+/// What an owner of the agent reads under the outcome.
+pub(crate) const FOR_OWNER: &str =
+    "You own this agent. What it asked for, and who answered, is only for those who are asked.";
+
 impl Card {
+    /// The same for an owner of the agent: the outcome, and nothing that `access.md` does not give an owner.
+    pub(crate) fn for_owner(self) -> Self {
+        let (tool, action) = (self.tool.as_str(), self.action.as_str());
+        let told = Displayed::of(None, &Call { tool, action, params: None, amount: None });
+        Self {
+            told,
+            amount: None,
+            params: Vec::new(),
+            complete: false,
+            agent_says: None,
+            policy_now: None,
+            reviews: Vec::new(),
+            needed: Vec::new(),
+            reader: Reader::Owner,
+            ..self
+        }
+    }
+
     /// What a lock screen shows: amount, payee, agent and deadline, as far as the sentence names them; or how it ended.
     /// Foreign text in it is cleaned; it may have signs that a chat reads as markup.
     pub fn notification(&self) -> String {
         let sentence = cut(&self.told.sentence.plain(), SENTENCE_CHARS_MAX);
-        if self.phase != Phase::Pending {
-            let phase = decider::words::phase(self.phase, self.end_reason.as_deref());
-            return format!("{phase}: {sentence}");
-        }
         let needs = harmless(&cut(&self.needed.join(" and "), NEEDED_CHARS_MAX));
+        let phase = decider::words::phase(self.phase, self.end_reason.as_deref());
+        match (self.phase, self.reader == Reader::AskedShort) {
+            (Phase::Pending, true) if needs.is_empty() => return "A call waits".into(),
+            (Phase::Pending, true) => return format!("A call waits for {needs}"),
+            (Phase::Pending, false) => {}
+            (_, true) => return phase.into(),
+            (_, false) => return format!("{phase}: {sentence}"),
+        }
         let needs = if needs.is_empty() { needs } else { format!(" \u{b7} needs {needs}") };
         let agent = harmless(&cut(&self.agent, AGENT_CHARS_MAX));
         format!("Approve {sentence}? {agent} \u{b7} by {}{needs}", hour(self.deadline))
@@ -141,6 +185,8 @@ pub struct Notice {
     pub hint: String,
     /// A button that leads to a page of ours: its words, and the address.
     pub link: Option<(&'static str, String)>,
+    /// People who are mentioned, as far as they are linked in the chat.
+    pub mentions: Vec<Person>,
 }
 
 /// Place of a posted card.

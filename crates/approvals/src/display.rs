@@ -4,6 +4,8 @@
 //! In scope: the sentence, the amount, the fields that count. Out of scope: matching, deciding, and every digest of
 //! a call: nothing here changes what is hashed. All of it is pure, and the table of all values stays beside it.
 
+mod address;
+mod country;
 mod fields;
 mod guess;
 mod make;
@@ -14,6 +16,7 @@ mod template;
 #[cfg(test)]
 mod tests;
 
+pub use address::Address;
 pub use fields::{Field, Kind};
 pub use money::format as amount;
 pub use rows::{ROWS_MAX, Rows, flatten};
@@ -102,6 +105,9 @@ pub struct Displayed {
     pub fields: Vec<Field>,
     /// JSON Pointer and text of the first field of kind `account`.
     pub account: Option<(String, String)>,
+    /// The first text of the call in the author's sentence that is no account, country, time or amount: as a rule, who gets
+    /// it. Not cleaned.
+    pub whom: Option<String>,
     /// True if the sentence is of a `[[display]]`.
     pub authored: bool,
     /// Pointers of values that are neither in the sentence nor in the fields, cleaned.

@@ -8,10 +8,12 @@
 mod asked;
 mod pace;
 mod send;
+mod thread;
 
 pub(crate) use asked::{Said, notices};
 pub use pace::{BURST_MAX, BURST_WINDOW};
 pub(crate) use send::Sender;
+pub(crate) use thread::replies;
 
 use crate::{
     cards::Posted,
@@ -133,7 +135,8 @@ pub(crate) fn fold(cards: &mut Cards, payload: &Payload) {
 /// A card that an approval should have: its name within the approval, and its channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Line {
-    /// `<channel>`, `<channel>/reminder`, or `owner/<person>/<connection>`; of a question `<channel>/question/<n>`,
+    /// `<channel>`, `<channel>/reminder`, or `owner/<person>/<connection>`; of what people answered
+    /// `<channel>/said/approve/<person>`, `…/deny/<person>` or `…/remind`; of a question `<channel>/question/<n>`,
     /// `<channel>/answer/<n>`, or `asks/<n>/<person>/<connection>`.
     pub name: String,
     /// Channel for the card.
@@ -151,9 +154,9 @@ impl Line {
 
 /// The cards that an approval should have.
 ///
-/// The rule's channels at once; those of `escalate` after the escalation; each of them a second time as a
-/// reminder, while people are still asked; and the agent's owners once the approval has ended. Owners are
-/// informed and can't answer.
+/// The rule's channels at once; those of `escalate` after the escalation; each of them that was not shown the card
+/// at half of the time, while people are still asked; and the agent's owners once the approval has ended. Owners
+/// are informed and can't answer.
 pub(crate) fn wanted(approval: &Approval, setup: &Setup, chats: &ByName, had: &Cards) -> Vec<Line> {
     let state = &approval.state;
     let Some(requested) = &state.requested else { return Vec::new() };
@@ -164,8 +167,11 @@ pub(crate) fn wanted(approval: &Approval, setup: &Setup, chats: &ByName, had: &C
     for name in names {
         let Some(channel) = setup.channels.get(name) else { continue };
         let reminder = format!("{name}/reminder");
+        // A card that is there gets its reminder in its thread. One that was left out for others is shown now.
+        let left_out = had.get(name).is_some_and(|seen| seen.in_digest);
+        let remind = pending && state.reminded && left_out;
         // Post new cards only while pending; keep updating cards that already exist.
-        for (line, new) in [(name.clone(), pending), (reminder, pending && state.reminded)] {
+        for (line, new) in [(name.clone(), pending), (reminder, remind)] {
             if new || had.get(&line).is_some_and(Seen::may_be_there) {
                 lines.push(Line { name: line, channel: channel.clone(), said: None });
             }
@@ -192,7 +198,7 @@ fn direct<'a>(
     people.flat_map(move |person| {
         chats.iter().flat_map(move |(connection, chat)| {
             chat.direct(person).into_iter().map(move |to| {
-                let channel = Channel { connection: connection.clone(), to };
+                let channel = Channel { connection: connection.clone(), to, notify: None };
                 (person.id.clone(), connection.clone(), channel)
             })
         })

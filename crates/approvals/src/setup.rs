@@ -26,7 +26,7 @@ use decider::{
 };
 use file::File;
 use ledger::{event::is_reserved_tool, ident::Ident};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
     io::Read as _,
@@ -87,6 +87,17 @@ pub struct Channel {
     pub connection: Ident,
     /// Slack: channel id. Teams: conversation id. Webhook: empty.
     pub to: String,
+    /// What a notification says there. Absent: amount, payee, agent and deadline, as the sentence has them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub notify: Option<Notify>,
+}
+
+/// What a notification of a card says, which a locked screen may show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Notify {
+    /// That a call waits, and for whom: nothing of the call.
+    Short,
 }
 
 /// What kind of chat a connection leads to.

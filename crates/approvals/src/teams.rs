@@ -194,7 +194,11 @@ impl Chat for Connection {
     ) -> Sending<'a, Posted> {
         let client = Arc::clone(&self.client);
         let to = under.map_or(to, |posted| &posted.conversation).to_owned();
-        let message = card::message(&card::notice(notice));
+        let who = notice
+            .mentions
+            .iter()
+            .flat_map(|one| self.direct(one).into_iter().map(|object| (one.name.clone(), object)));
+        let message = card::message(&card::notice(notice, &who.collect::<Vec<_>>()));
         Box::pin(blocking(move || client.post(&to, &message)))
     }
 

@@ -43,6 +43,8 @@ pub const MINTS_MAX: u32 = 3;
 pub const REFUSALS_RECORDED_MAX: u32 = 20;
 /// Most questions of one approval.
 pub const QUESTIONS_MAX: u32 = 5;
+/// Most calls that a person answers with one press, on the page of like calls.
+pub const TOGETHER_MAX: u32 = 50;
 /// Longest reason code, in bytes.
 pub const REASON_BYTES_MAX: usize = 64;
 /// Longest token id, redemption id, key id or name of who acts, in bytes.

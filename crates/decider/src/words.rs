@@ -109,6 +109,20 @@ pub fn review_refused(why: Refusal) -> String {
     format!("Your answer was not recorded. {}", refusal(why))
 }
 
+/// For a person whose question was refused.
+pub fn question_refused(why: Refusal) -> String {
+    format!("Your question was not recorded. {}", refusal(why))
+}
+
+/// How many calls were answered with the same press, in words: after `Approved`.
+pub fn together(count: u32) -> String {
+    match count.saturating_sub(1) {
+        0 => "from the list of like calls".into(),
+        1 => "together with 1 like call".into(),
+        others => format!("together with {others} like calls"),
+    }
+}
+
 /// A code in words: `own call` for `own_call`.
 pub fn code(code: &str) -> String {
     code.replace('_', " ")

@@ -189,6 +189,7 @@ impl Race {
             evidence: None,
             reason: None,
             signed: None,
+            together: None,
         }
     }
 

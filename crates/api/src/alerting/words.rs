@@ -46,6 +46,7 @@ pub(super) fn raised(alerts: &[(u64, Raise)]) -> Notice {
         lines,
         hint: "countersign alert list shows what is open.".into(),
         link: None,
+        mentions: Vec::new(),
     }
 }
 
@@ -73,6 +74,7 @@ pub(super) fn closed(closes: &[&(u64, Close)]) -> Notice {
         lines: lines.collect(),
         hint: "Why is kept in the log.".into(),
         link: None,
+        mentions: Vec::new(),
     }
 }
 

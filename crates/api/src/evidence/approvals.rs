@@ -60,6 +60,8 @@ pub struct Person {
     pub opened: BTreeSet<String>,
     /// Answers on the page to an approval whose page the person did not open before, as far as the log says.
     pub unseen: u64,
+    /// Answers on the page of like calls, with one press for several.
+    pub together: u64,
     /// Seconds from the question to each answer.
     #[serde(skip)]
     seconds: Vec<u64>,
@@ -258,12 +260,13 @@ impl Approvals {
         (event, requested): (&Event, Option<Nanos>),
     ) -> Result<(), Error> {
         let refused = match event {
-            Event::Reviewed { by, decision, via, .. } => {
+            Event::Reviewed { by, decision, via, together, .. } => {
                 let person = self.people.entry(by.to_string()).or_default();
                 match name(decision).as_str() {
                     "approve" => person.approved += 1,
                     _ => person.denied += 1,
                 }
+                person.together += u64::from(together.is_some());
                 person.on_page += u64::from(*via == Via::Web);
                 // A chat shows the call in its card; nobody knows who reads a card.
                 let is_unseen = *via == Via::Web && !person.opened.contains(approval.as_str());

@@ -117,6 +117,7 @@ const RULES: &[Rule] = &[
     rule("fast_answers", "Answers of people within 10 seconds", "approvals/people.csv",
         |c| (c.people(|person| person.fast() as u64), Some(c.people(Person::answers)))),
     rule("answers_unseen", "Answers on the page without the page having been opened", "approvals/people.csv", |c| (c.people(|person| person.unseen), None)),
+    rule("answers_together", "Answers from the list of like calls, one press for several", "approvals/people.csv", |c| (c.people(|person| person.together), None)),
     rule("sources_declared", "Sources that must report", "population/sources.csv", |c| (c.of_sources(|source| source.declared.is_some()), None)),
     rule("sources_silent", "Declared sources that were silent for too long", "population/sources.csv", |c| (c.of_sources(Source::was_silent), None)),
     rule("own_calls_refused", "Answers refused because the person owns the agent", REFUSALS, |c| (c.people(|person| person.own_calls), None)),

@@ -3,6 +3,7 @@
 use super::{
     Stop,
     approval::Ways,
+    facts::Facts,
     session::Session,
     view::{self, Moment},
 };
@@ -25,7 +26,7 @@ const OTHERS_SHOWN: usize = 6;
 const OTHER_CHARS_MAX: usize = 120;
 
 /// Most calls that are answered together.
-pub const TOGETHER_MAX: usize = 50;
+pub const TOGETHER_MAX: usize = decider::approval::TOGETHER_MAX as usize;
 
 /// A call that this person may see.
 pub struct Found {
@@ -136,6 +137,10 @@ pub struct Line {
     pub when: Moment,
     /// What others answered, and for whom it waits, unless that is the same in all calls.
     pub waits_for: Option<String>,
+    /// What the log says of earlier calls, and warns of.
+    pub warnings: Vec<String>,
+    /// What it says of this call without a warning.
+    pub known: Vec<String>,
     /// True if another call in the list has the same amount, account and sentence.
     pub twice: bool,
     /// Number of all values of the call.
@@ -147,6 +152,7 @@ pub struct Read {
     pub card: Card,
     pub whose: Option<String>,
     pub waits_for: String,
+    pub facts: Facts,
 }
 
 /// Like calls, and what they have in common.
@@ -186,6 +192,7 @@ impl Together {
         let lines = all.iter().map(|one| {
             let Card { told, .. } = &one.card;
             let untold = others(&one.card, &differing);
+            let Facts { warnings, own, lines } = &one.facts;
             Line {
                 id: one.card.approval.to_string(),
                 sent: format!("{}~{}~{}", one.card.approval, one.card.digest, one.card.version),
@@ -201,6 +208,8 @@ impl Together {
                 agent: (!one_agent).then(|| agent(one)),
                 when: Moment::new(one.card.deadline, now),
                 waits_for: (!one_wait).then(|| one.waits_for.clone()),
+                warnings: lines[..*warnings].to_vec(),
+                known: lines[*warnings..*own].to_vec(),
                 twice: all.iter().filter(|other| key(other) == key(one)).count() > 1,
                 values: told.all_words(),
             }

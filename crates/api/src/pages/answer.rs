@@ -279,6 +279,7 @@ pub async fn review(
         for_agent,
         raw: None,
         signed,
+        together: None,
     };
     let done = session.worker.commands.review(&approval.id, review).await?;
     match done.refused {

@@ -116,12 +116,13 @@ pub async fn put(
         auth: session.auth,
         displayed_dig: question.digest,
         text: text.clone(),
+        raw: None,
     };
     let done = session.worker.commands.ask(&approval.id, ask).await?;
     match done.refused {
         None => Ok(to_page(&app, &id)),
         Some(why) => {
-            let notice = format!("Your question was not recorded. {}", words::refusal(why));
+            let notice = words::question_refused(why);
             asking(&app, &session, &done.approval, (Some(notice), text)).await
         }
     }

@@ -13,14 +13,16 @@ use approvals::{
 use decider::approval::Phase;
 use std::{collections::BTreeMap, sync::Arc};
 
-/// Most earlier calls that are read.
+/// Most earlier calls that are read for one call.
 const READ_MAX: usize = 30;
 
-/// Lines for the page, what warns first.
-#[derive(Default)]
+/// Lines for the page, warnings first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
-    /// True if the first line warns.
-    pub warns: bool,
+    /// The number of lines that warn.
+    pub warnings: usize,
+    /// The number of lines that are of this call alone; the others are about the agent.
+    pub own: usize,
     /// In words.
     pub lines: Vec<String>,
 }
@@ -29,26 +31,79 @@ pub struct Facts {
 const ESCAPED: &str = "\\u{…} stands for a letter that looks like another one, or is not seen.";
 
 /// One earlier call.
+#[derive(Clone, Debug)]
 struct Earlier {
+    /// Leaf index of its decision.
+    opening: u64,
     phase: Phase,
     money: Option<(i64, String)>,
     account: Option<String>,
+    /// Who got it, by the sentence.
+    whom: Option<String>,
+}
+
+/// Earlier calls of agents, each read once.
+#[derive(Default)]
+pub struct Past {
+    /// By agent and tool, the latest first.
+    read: BTreeMap<(String, String), Vec<Earlier>>,
+}
+
+impl Past {
+    /// Facts about calls of one page: each is judged by the calls before it, the others on the page among them. Reads at
+    /// most [`READ_MAX`] calls of each agent, and those of the page.
+    pub async fn of(session: &Session, all: &[(&Approval, &Card)]) -> Result<Vec<Facts>, Stop> {
+        let (mut past, mut facts) = (Self::default(), Vec::with_capacity(all.len()));
+        // The latest first: what is read for it holds for the earlier ones too.
+        let place =
+            |approval: &Approval| approval.state.requested.as_deref().map(|r| r.opening.index);
+        let mut order: Vec<usize> = (0..all.len()).collect();
+        order.sort_unstable_by_key(|at| std::cmp::Reverse(place(all[*at].0)));
+        for at in order {
+            let (approval, card) = all[at];
+            facts.push((at, past.facts(session, approval, card, all.len()).await?));
+        }
+        facts.sort_unstable_by_key(|(at, _)| *at);
+        Ok(facts.into_iter().map(|(_, facts)| facts).collect())
+    }
+
+    async fn facts(
+        &mut self,
+        session: &Session,
+        approval: &Approval,
+        card: &Card,
+        page: usize,
+    ) -> Result<Facts, Stop> {
+        let Some(requested) = approval.state.requested.as_deref() else {
+            return Ok(Facts::default());
+        };
+        let place = requested.opening.index;
+        let key = (requested.call.agent.clone(), requested.call.tool.clone());
+        if !self.read.contains_key(&key) {
+            let mut earlier = Vec::new();
+            for brief in like(session, &key, place, READ_MAX + page) {
+                let Some(found) = session.worker.reader().get(&brief.id).await? else { continue };
+                let (other, _) = session.worker.cards().card(&found)?;
+                let account = other.told.account.map(|(_, account)| account);
+                let (money, whom) = (other.told.money, other.told.whom);
+                let (opening, phase) = (brief.opening, other.phase);
+                earlier.push(Earlier { opening, phase, money, account, whom });
+            }
+            self.read.insert(key.clone(), earlier);
+        }
+        let earlier = self.read.get(&key).map(Vec::as_slice).unwrap_or_default();
+        let before = earlier.iter().filter(|one| one.opening < place).take(READ_MAX);
+        Ok(Facts::from(card, &before.collect::<Vec<_>>()))
+    }
 }
 
 impl Facts {
-    /// The facts about a call.
+    /// The facts about one call.
     pub async fn of(session: &Session, approval: &Approval, card: &Card) -> Result<Self, Stop> {
-        let mut earlier = Vec::new();
-        for brief in like(session, approval) {
-            let Some(found) = session.worker.reader().get(&brief.id).await? else { continue };
-            let (other, _) = session.worker.cards().card(&found)?;
-            let account = other.told.account.map(|(_, account)| account);
-            earlier.push(Earlier { phase: other.phase, money: other.told.money, account });
-        }
-        Ok(Self::from(card, &earlier))
+        Ok(Past::of(session, &[(approval, card)]).await?.pop().unwrap_or_default())
     }
 
-    fn from(card: &Card, earlier: &[Earlier]) -> Self {
+    fn from(card: &Card, earlier: &[&Earlier]) -> Self {
         let mut lines = Vec::new();
         if card.told.sentence.plain().contains("\\u{") {
             lines.push(ESCAPED.into());
@@ -56,49 +111,82 @@ impl Facts {
         let account = card.told.account.as_ref().map(|(_, account)| account);
         let money = card.told.money.as_ref();
         let to_it = |one: &&Earlier| account.is_some() && one.account.as_ref() == account;
-        let before: Vec<&Earlier> = earlier.iter().filter(to_it).collect();
+        let before: Vec<&Earlier> = earlier.iter().copied().filter(to_it).collect();
         let again = before.iter().filter(|one| money.is_some() && one.money.as_ref() == money);
         let again: Vec<&Earlier> = again.copied().collect();
         if !again.is_empty() {
             lines.push(repeated(&again));
         }
-        if account.is_some() && before.is_empty() && !earlier.is_empty() {
-            lines.push("New account for this agent.".into());
+        let is_new = account.is_some() && before.is_empty() && !earlier.is_empty();
+        let whom = card.told.whom.as_ref().filter(|_| is_new);
+        let named = |one: &&&Earlier| one.account.is_some() && whom == one.whom.as_ref();
+        let elsewhere = earlier.iter().filter(named).filter(|_| whom.is_some()).count();
+        if elsewhere > 0 {
+            lines.push(other_account(elsewhere));
         }
-        let warns = !lines.is_empty();
+        let warnings = lines.len();
+        if is_new {
+            lines.push(first(earlier.len(), money.is_some()));
+        }
+        let own = lines.len();
         if earlier.is_empty() {
             lines.push("Its first call with this tool.".into());
-            return Self { warns, lines };
+            return Self { warnings, own, lines };
         }
         let count = earlier.len();
-        if account.is_some() {
+        if !before.is_empty() {
             lines.push(went(before.len(), count));
         }
         let largest = money.and_then(|(_, code)| largest(earlier, code));
         let most = largest.map(|most| format!(", at most {most}")).unwrap_or_default();
-        let all: Vec<&Earlier> = earlier.iter().collect();
-        let ends = if count == 1 { ended(all[0].phase).1.into() } else { ends(&all) };
+        let ends = if count == 1 { ended(earlier[0].phase).1.into() } else { ends(earlier) };
         lines.push(format!("Its last {} with this tool{most}: {ends}.", calls(count)));
-        Self { warns, lines }
+        Self { warnings, own, lines }
+    }
+
+    /// The number of lines that are shown at once: all that warn, or else the first.
+    pub fn at_once(&self) -> usize {
+        self.warnings.max(1)
     }
 }
 
-/// The last calls of the same agent and tool before this one, the latest first.
-fn like(session: &Session, approval: &Approval) -> Vec<Arc<Brief>> {
+/// The last calls of an agent with a tool before a place, the latest first.
+fn like(
+    session: &Session,
+    (agent, tool): &(String, String),
+    place: u64,
+    most: usize,
+) -> Vec<Arc<Brief>> {
     let lists = &session.worker.lists;
-    let Some(requested) = approval.state.requested.as_deref() else { return Vec::new() };
-    let (call, place) = (&requested.call, requested.opening.index);
     let mut all = lists.open();
     all.extend(lists.recent());
     all.retain(|brief| {
         brief.opening < place
-            && *brief.tool == *call.tool
-            && brief.asks().is_some_and(|(agent, _)| agent == call.agent)
+            && *brief.tool == **tool
+            && brief.asks().is_some_and(|(by, _)| by == agent)
             && access::page(&session.worker, &session.person, &**brief)
     });
     all.sort_unstable_by_key(|brief| u64::MAX - brief.opening);
-    all.truncate(READ_MAX);
+    all.truncate(most);
     all
+}
+
+/// Nothing went to this account before: a fact, and no warning.
+fn first(count: usize, pays: bool) -> String {
+    let what = if pays { "First payment" } else { "First call" };
+    match count {
+        1 => format!("{what} to this account by this agent, after 1 other call."),
+        READ_MAX.. => format!("{what} to this account in the last {count} calls of this agent."),
+        _ => format!("{what} to this account by this agent, after {count} other calls."),
+    }
+}
+
+/// The same name, another account: what a forged invoice looks like.
+fn other_account(count: usize) -> String {
+    match count {
+        1 => "An earlier call to this name had another account.".into(),
+        many => format!("{many} earlier calls to this name had another account."),
+    }
 }
 
 /// Perhaps the same call twice: earlier ones with the same amount to the same account.
@@ -123,9 +211,7 @@ fn calls(count: usize) -> String {
 /// How many of the last calls went to the account, as a sentence.
 fn went(before: usize, count: usize) -> String {
     match (before, count) {
-        (0, 1) => "Its last call did not go to this account.".into(),
         (_, 1) => "Its last call went to this account.".into(),
-        (0, _) => format!("None of its last {count} calls went to this account."),
         (all, count) if all == count => {
             format!("All of its last {count} calls went to this account.")
         }
@@ -134,7 +220,7 @@ fn went(before: usize, count: usize) -> String {
     }
 }
 
-fn largest(earlier: &[Earlier], code: &str) -> Option<String> {
+fn largest(earlier: &[&Earlier], code: &str) -> Option<String> {
     let money = earlier.iter().filter_map(|one| one.money.as_ref());
     let most = money.filter(|(_, other)| other == code).map(|(minor, _)| *minor).max()?;
     display::amount(most, code)
@@ -170,9 +256,7 @@ mod tests {
     #[test]
     fn facts_are_sentences_for_one_and_for_many() {
         for (before, count, said) in [
-            (0, 1, "Its last call did not go to this account."),
             (1, 1, "Its last call went to this account."),
-            (0, 7, "None of its last 7 calls went to this account."),
             (1, 7, "One of its last 7 calls went to this account."),
             (3, 7, "3 of its last 7 calls went to this account."),
             (7, 7, "All of its last 7 calls went to this account."),
@@ -182,8 +266,21 @@ mod tests {
     }
 
     #[test]
+    fn a_first_payment_is_a_fact() {
+        for (count, said) in [
+            (1, "First payment to this account by this agent, after 1 other call."),
+            (29, "First payment to this account by this agent, after 29 other calls."),
+            (30, "First payment to this account in the last 30 calls of this agent."),
+        ] {
+            assert_eq!(first(count, true), said);
+        }
+        assert!(first(2, false).starts_with("First call to this account"));
+        assert_eq!(other_account(1), "An earlier call to this name had another account.");
+    }
+
+    #[test]
     fn p7_the_same_amount_to_the_same_account_is_told() {
-        let one = |phase| Earlier { phase, money: None, account: None };
+        let one = |phase| Earlier { opening: 0, phase, money: None, account: None, whom: None };
         let (waits, denied) = (one(Phase::Pending), one(Phase::Denied));
         let said = "The same amount to the same account as an earlier call (waiting).";
         assert_eq!(repeated(&[&waits]), said);

@@ -7,6 +7,7 @@ use super::{
     Stop, Top,
     alike::{self, Alike, Found, Read, TOGETHER_MAX, Together, found},
     answer::decision,
+    facts::Past,
     form, go,
     outlook::{self, Outlook},
     page,
@@ -175,16 +176,22 @@ async fn asked(
     let (found, missing) = found(session, ids).await?;
     check_alike(&found)?;
     let (mut list, mut left_out, mut thens) = (Vec::new(), Vec::new(), Vec::new());
-    for Found { approval, card } in found {
-        if let Some(why) = alike::alone(session, &approval, &card, decision) {
-            left_out.push((approval.id.to_string(), view::sentence(&card, 90), why));
-            continue;
-        }
+    let (listed, alone): (Vec<_>, Vec<_>) = found
+        .into_iter()
+        .map(|one| (alike::alone(session, &one.approval, &one.card, decision), one))
+        .partition(|(why, _)| why.is_none());
+    for (why, Found { approval, card }) in alone {
+        let why = why.unwrap_or_default();
+        left_out.push((approval.id.to_string(), view::sentence(&card, 90), why));
+    }
+    let calls: Vec<_> = listed.iter().map(|(_, one)| (&one.approval, &one.card)).collect();
+    let facts = Past::of(session, &calls).await?;
+    for ((_, Found { approval, card }), facts) in listed.into_iter().zip(facts) {
         let outlook = Outlook::of(session, &approval);
         thens.push(if decision == Choice::Approve { outlook.after_yes } else { outlook.after_no });
         let owners = approval.state.requested.as_deref().map(|requested| &requested.owners[..]);
         let whose = view::whose(owners.unwrap_or_default(), &session.setup);
-        list.push(Read { card, whose, waits_for: outlook::waits_for(session, &approval) });
+        list.push(Read { card, whose, waits_for: outlook::waits_for(session, &approval), facts });
     }
     let now = app.ledger.now();
     // The earliest of the times at which the calls were read: a review never says that it was shown later.
@@ -245,6 +252,7 @@ pub async fn answer(
     let (found, _) = found(&session, &ids).await?;
     check_alike(&found)?;
     let (comment, reason, for_agent) = fields.typed.of(decision);
+    let count = u32::try_from(fields.calls.len()).unwrap_or(u32::MAX);
     let mut outcomes = Vec::with_capacity(fields.calls.len());
     for sent in fields.calls {
         let known = found.iter().find(|known| known.approval.id == sent.id);
@@ -261,6 +269,7 @@ pub async fn answer(
             for_agent: for_agent.clone(),
             raw: None,
             signed: None,
+            together: Some(count),
         };
         let outcome = match known {
             Some(known) => one(&session, known, review).await,

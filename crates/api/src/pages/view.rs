@@ -76,10 +76,12 @@ pub fn told(event: &Event, setup: &Setup) -> Told {
     let ended = |phase, end_reason| words::phase(phase, end_reason).to_owned();
     match event {
         Event::Requested(_) => line("", "Call paused, people asked".into()),
-        Event::Reviewed { by, decision, via, reason, .. } => {
+        Event::Reviewed { by, decision, via, reason, together, .. } => {
             let (word, tone) = answer(*decision);
             let why = reason.map(|reason| format!(": {}", words::deny_reason(reason)));
-            let what = format!("{word} ({}){}", place(*via), why.unwrap_or_default());
+            let with = together.map(|count| format!(", {}", words::together(count)));
+            let (why, with) = (why.unwrap_or_default(), with.unwrap_or_default());
+            let what = format!("{word} ({}{with}){why}", place(*via));
             Told { who: Some(name(by)), what, tone }
         }
         Event::Asked { question, by, via, .. } => {

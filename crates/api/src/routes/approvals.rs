@@ -287,6 +287,7 @@ pub async fn review(
         for_agent: new.for_agent,
         raw: None,
         signed: None,
+        together: None,
     };
     asking.done(&asking.worker.commands.review(&approval.id, review).await?)
 }

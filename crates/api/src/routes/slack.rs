@@ -196,11 +196,12 @@ impl Desk<'_> {
             auth: Auth { method: Method::Slack, at: self.now },
             displayed_dig: shown.digest.clone(),
             text: text.clone(),
+            raw: Some(self.raw.clone()),
         };
         let done = self.worker.commands.ask(&shown.approval, ask).await?;
         let page = self.worker.cards().page_of(&shown.approval);
-        let refused = done.refused.map(words::refusal);
-        Ok(refused.map(|why| format!("Your question was not recorded. {why} {page}")))
+        let refused = done.refused.map(words::question_refused);
+        Ok(refused.map(|why| format!("{why} {page}")))
     }
 
     /// Gives a review to the worker. Returns the text for the clicker, if there is one.
@@ -220,6 +221,7 @@ impl Desk<'_> {
             for_agent: given(typed.for_agent),
             raw: Some(self.raw.clone()),
             signed: None,
+            together: None,
         };
         let (commands, connection) = (&self.worker.commands, &self.slack.name);
         let is_here = |card: &Posted| card == at;

@@ -337,12 +337,14 @@ fn is_over_badly(state: &State) -> bool {
 fn describe(event: &Event) -> String {
     let name = words::code(&word(event));
     let more = match event {
-        Event::Reviewed { by, decision, groups, signed, reason, .. } => {
+        Event::Reviewed { by, decision, groups, signed, reason, together, .. } => {
             let why = reason.map(|reason| format!(" ({})", words::code(reason.code())));
             let why = why.unwrap_or_default();
             let signed = if signed.is_some() { ", signed by passkey" } else { "" };
             let groups = harmless(&groups.join(", "));
-            return format!("{by} ({groups}): {}{why}{signed}", word(decision));
+            let with = together.map(|count| format!(", {}", words::together(count)));
+            let with = with.unwrap_or_default();
+            return format!("{by} ({groups}): {}{why}{signed}{with}", word(decision));
         }
         Event::Asked { question, by, .. } => format!("{by}, question {question}"),
         Event::Answered { question, by, .. } => format!("{by}, question {question}"),

@@ -1,6 +1,6 @@
 //! Makes a card from an approval: cleans foreign strings, flattens params, names people.
 
-use super::Card;
+use super::{Card, Reader};
 use crate::{
     display::{self, Displayed},
     setup::Setup,
@@ -81,6 +81,7 @@ impl Card {
             url: page_url(public_url, approval),
             browser_only: requested.rule.step_up.is_some(),
             frozen,
+            reader: Reader::Asked,
         })
     }
 }
@@ -171,6 +172,7 @@ mod tests {
                 groups,
                 reason: None,
                 evidence: None,
+                together: None,
             }],
             version: 2,
             ..State::default()

@@ -8,7 +8,7 @@ use ledger::{foreign::harmless, time::Nanos};
 pub const FROZEN: &str = "This call is frozen. It can be denied; as long as the freeze lasts, no token of it is given or redeemed.";
 
 /// Date and hour of a time: `28 Nov 05:36 UTC`.
-pub(super) fn hour(at: Nanos) -> String {
+pub(crate) fn hour(at: Nanos) -> String {
     let time = DateTime::from_timestamp_nanos(i64::try_from(at.0).unwrap_or(i64::MAX));
     time.format("%-d %b %H:%M UTC").to_string()
 }

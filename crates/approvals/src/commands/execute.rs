@@ -38,6 +38,8 @@ const CONFLICT_WAIT: Duration = Duration::from_secs(1);
 
 /// Member of evidence: what a person who denied tells the agent.
 pub const FOR_AGENT: &str = "for_agent";
+/// Member of evidence: the raw request of a chat.
+pub(super) const RAW: &str = "raw";
 
 /// The result of a command.
 #[derive(Clone, Debug)]
@@ -79,6 +81,8 @@ pub struct Review {
     pub raw: Option<String>,
     /// The signature of the person's passkey over this answer. The caller has verified it.
     pub signed: Option<Box<Signed>>,
+    /// How many calls the person answers with this press, if it is on the page of like calls.
+    pub together: Option<u32>,
 }
 
 impl Review {
@@ -95,12 +99,13 @@ impl Review {
             evidence,
             reason: self.reason,
             signed: self.signed.clone(),
+            together: self.together,
         }
     }
 
     /// The parts of the review that are kept as evidence.
     fn evidence(&self) -> Option<Map<String, Value>> {
-        let kept = [("comment", &self.comment), (FOR_AGENT, &self.for_agent), ("raw", &self.raw)];
+        let kept = [("comment", &self.comment), (FOR_AGENT, &self.for_agent), (RAW, &self.raw)];
         let mut body: Map<String, Value> = kept
             .into_iter()
             .filter_map(|(name, text)| Some((name.to_owned(), json!(text.as_ref()?))))

@@ -1,7 +1,7 @@
 //! Questions of people who are asked, and their answers. The words are evidence, as a comment is: payload, which can be
 //! erased.
 
-use super::{Commands, Done, Error, case::Case};
+use super::{Commands, Done, Error, case::Case, execute::RAW};
 use crate::history::Approval;
 use decider::{
     Decider as _,
@@ -29,6 +29,8 @@ pub struct Ask {
     pub displayed_dig: String,
     /// The question.
     pub text: String,
+    /// The raw request of the chat. It is kept as evidence.
+    pub raw: Option<String>,
 }
 
 impl Ask {
@@ -41,6 +43,12 @@ impl Ask {
             displayed_dig: self.displayed_dig.clone(),
             evidence,
         }
+    }
+
+    /// The parts of the question that are kept as evidence.
+    fn evidence(&self) -> Map<String, Value> {
+        let body = [(QUESTION, json!(self.text)), ("via", json!(self.via)), ("by", json!(self.by))];
+        members(body.into_iter().chain(self.raw.as_ref().map(|raw| (RAW, json!(raw)))))
     }
 }
 
@@ -68,9 +76,7 @@ impl Commands {
             Lifecycle::decide(&case.approval.state, &ask.command(case.world.clone(), ANY));
         let mut evidence = 0;
         if decided.refused.is_none() {
-            let body =
-                [(QUESTION, json!(ask.text)), ("via", json!(ask.via)), ("by", json!(ask.by))];
-            evidence = self.keep_evidence(id, &members(body)).await?;
+            evidence = self.keep_evidence(id, &ask.evidence()).await?;
         }
         self.execute_on(Some(case), (id, None), |world| ask.command(world, evidence)).await
     }
@@ -125,6 +131,6 @@ impl super::ApprovalReader {
     }
 }
 
-fn members(body: [(&str, Value); 3]) -> Map<String, Value> {
+fn members<'a>(body: impl IntoIterator<Item = (&'a str, Value)>) -> Map<String, Value> {
     body.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }

@@ -1,6 +1,6 @@
 //! Single fields of a call as people read them: by kind, cleaned, each with its label.
 
-use super::{money, sentence::bare_or_quoted};
+use super::{address::Address, country, money, sentence::bare_or_quoted};
 use chrono::{DateTime, NaiveDate};
 use ledger::{
     canonical,
@@ -34,6 +34,8 @@ pub enum Kind {
     List,
     /// An address. It is never clickable.
     Link,
+    /// A country's code of two letters, with its name.
+    Country,
 }
 
 /// One field.
@@ -87,6 +89,11 @@ impl Field {
             }),
             (Kind::Account, Value::String(text)) => grouped_account(text).map(|text| vec![text]),
             (Kind::Text, Value::String(text)) => Some(lines(text)),
+            // Another text is in quotes, so that none looks like a code with its name.
+            (Kind::Country, Value::String(code)) => Some(vec![match country::name(code) {
+                Some(name) => format!("{code} ({name})"),
+                None => exactly(value),
+            }]),
             _ => None,
         };
         field.lines = by_kind.unwrap_or_else(|| vec![shown(value)]);
@@ -130,7 +137,14 @@ impl Field {
             Kind::Text => "text",
             Kind::List => "list",
             Kind::Link => "link",
+            Kind::Country => "country",
         }
+    }
+
+    /// The parts of an address. `None` for other kinds.
+    pub fn address(&self) -> Option<Address> {
+        let is_link = self.kind == Kind::Link && self.lines.len() == 1 && self.more == 0;
+        is_link.then(|| Address::of(&self.lines[0]))
     }
 
     /// True if it is short enough for the head of a page.
@@ -179,6 +193,11 @@ fn shown(value: &Value<'_>) -> String {
     {
         return foreign::value(text);
     }
+    exactly(value)
+}
+
+/// A value as it was hashed, cleaned.
+fn exactly(value: &Value<'_>) -> String {
     foreign::value(&String::from_utf8_lossy(&canonical::to_vec(value)))
 }
 

@@ -37,7 +37,8 @@ impl Displayed {
             told.extend([at.minor.clone(), at.currency.clone()]);
         }
         let titled = chosen.title.as_ref().zip(call.params);
-        let titled = titled.and_then(|(title, params)| title.fill(params, amount.as_deref()));
+        let titled = titled
+            .and_then(|(title, params)| title.fill((params, &chosen.kinds), amount.as_deref()));
         let authored = titled.is_some();
         let mut fields = Vec::new();
         if let Some(params) = call.params {
@@ -55,8 +56,9 @@ impl Displayed {
         let leaves = call.params.map(fields::leaves).unwrap_or_default();
         let untold = leaves.iter().filter(|leaf| !told.contains(*leaf));
         let (left, untold) = (untold.clone().count(), untold.map(|at| pointer(at)).collect());
-        let account = chosen.account(call.params);
-        Self { sentence, amount, money, fields, account, authored, untold, left, all: leaves.len() }
+        let (account, whom) = (chosen.account(call.params), chosen.whom(call.params));
+        let all = leaves.len();
+        Self { sentence, amount, money, fields, account, whom, authored, untold, left, all }
     }
 
     /// The sentence for a place that shows the amount by itself.
@@ -100,6 +102,18 @@ impl Display {
         let pointer = self.lead.iter().chain(self.kinds.keys()).find(is_account)?;
         let text = resolve(params?, pointer)?.as_str()?;
         Some((pointer.clone(), text.to_owned()))
+    }
+}
+
+impl Display {
+    /// The first text in the sentence that can be a name.
+    fn whom(&self, params: Option<&Value<'_>>) -> Option<String> {
+        let can_name = |pointer: &&str| {
+            let kind = self.kinds.get(*pointer).copied().unwrap_or_default();
+            matches!(kind, Kind::Plain | Kind::Text)
+        };
+        let pointer = self.title.as_ref()?.pointers().find(can_name)?;
+        resolve(params?, pointer)?.as_str().map(str::to_owned)
     }
 }
 

@@ -1,11 +1,11 @@
 //! The template of a sentence: words of the author, and places for values of the call.
 
 use super::sentence::{Piece, Sentence, bare_or_quoted};
-use super::{fields, money};
+use super::{country, fields, fields::Kind, money};
 use decider::rule::resolve;
 use ledger::{foreign::is_hidden, json::Value};
 use serde::{Serialize, Serializer};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Longest template, in characters.
 pub const TITLE_CHARS_MAX: usize = 200;
@@ -87,23 +87,33 @@ impl Title {
         })
     }
 
-    /// The sentence for one call. `None` if a value is absent, or is no text, number or truth value.
-    pub(super) fn fill(&self, params: &Value<'_>, amount: Option<&str>) -> Option<Sentence> {
+    /// The sentence for one call. `None` if a value is absent, or is no text, number or truth value. A country has its
+    /// name beside its code.
+    pub(super) fn fill(
+        &self,
+        (params, kinds): (&Value<'_>, &BTreeMap<String, Kind>),
+        amount: Option<&str>,
+    ) -> Option<Sentence> {
         let words: BTreeSet<&str> = self.parts.iter().filter_map(Part::words).collect();
-        let piece = |part: &Part| match part {
-            Part::Words(words) => Some(Piece::Ours(words.clone())),
-            Part::Amount => amount.map(|amount| Piece::Amount(amount.to_owned())),
+        let pieces = |part: &Part| match part {
+            Part::Words(words) => Some(vec![Piece::Ours(words.clone())]),
+            Part::Amount => amount.map(|amount| vec![Piece::Amount(amount.to_owned())]),
             Part::Value(pointer) => {
                 let text = fields::scalar(resolve(params, pointer)?)?;
                 let cut = fields::cut(&text, VALUE_CHARS_MAX);
-                Some(Piece::Foreign(bare_or_quoted(&cut, &words)))
+                let is_country = kinds.get(pointer) == Some(&Kind::Country);
+                let name = country::name(&text).filter(|_| is_country);
+                let name = name.map(|name| Piece::Ours(format!(" ({name})")));
+                let value = Piece::Foreign(bare_or_quoted(&cut, &words));
+                Some([Some(value), name].into_iter().flatten().collect())
             }
             Part::Count(pointer) => {
                 let number = fields::members(resolve(params, pointer)?)?;
-                Some(Piece::Ours(money::grouped(&number.to_string())))
+                Some(vec![Piece::Ours(money::grouped(&number.to_string()))])
             }
         };
-        self.parts.iter().map(piece).collect::<Option<Vec<_>>>().map(Sentence::new)
+        let all = self.parts.iter().map(pieces).collect::<Option<Vec<_>>>()?;
+        Some(Sentence::new(all.concat()))
     }
 }
 

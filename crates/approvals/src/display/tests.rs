@@ -115,6 +115,30 @@ fn p7_labels_with_a_capital_stay_apart() {
 }
 
 #[test]
+fn p7_a_country_has_its_name_beside_its_code() {
+    let country = |params: &str| {
+        let display = Display {
+            kinds: BTreeMap::from([("/c".into(), Kind::Country)]),
+            lead: vec!["/c".into()],
+            ..titled("Ship to {/to}, {/c}")
+        };
+        let told = of(Some(&display), params);
+        (told.sentence.plain(), told.fields[0].text(), told.whom)
+    };
+    let (sentence, field, whom) = country(r#"{"c":"KW","to":"Al Noor"}"#);
+    assert_eq!(
+        (sentence.as_str(), field.as_str()),
+        ("Ship to Al Noor, KW (Kuwait)", "KW (Kuwait)")
+    );
+    assert_eq!(whom.as_deref(), Some("Al Noor"));
+    // No other text looks like it.
+    let (sentence, field, _) = country(r#"{"c":"KW (Kuwait)","to":"Al Noor"}"#);
+    assert_eq!(sentence, "Ship to Al Noor, “KW (Kuwait)”");
+    assert_eq!(field, "\"KW (Kuwait)\"");
+    assert_eq!(country(r#"{"c":"kw","to":7}"#), ("Ship to 7, kw".into(), "\"kw\"".into(), None));
+}
+
+#[test]
 fn fields_are_drawn_by_kind() {
     let one = |kind, params: &str, shown: &str| {
         let told = of(Some(&field("/x", kind)), params);

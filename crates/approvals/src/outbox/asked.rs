@@ -89,5 +89,5 @@ fn notice(
     // Its own id, so that a search for the card of the approval never finds it.
     let id = Ident::new(&format!("{kind}{number}-{}", approval.id));
     let id = id.unwrap_or_else(|_| approval.id.clone());
-    Notice { id, title, lines, hint: hint.to_owned(), link: Some((words, url)) }
+    Notice { id, title, lines, hint: hint.to_owned(), link: Some((words, url)), mentions: vec![] }
 }

@@ -3,16 +3,16 @@
 use super::{
     Line, Seen, Step, Told, cards_of, notices,
     pace::{self, Pace},
-    wanted,
+    replies, wanted,
 };
 use crate::{
-    cards::{Digest, Posted, SendError},
+    cards::{Card, Digest, Posted, Reader, SendError},
     chats::{Chat, Chats},
     commands::{Commands, DueCards, Error},
     fault,
     history::Approval,
     log::Log,
-    setup::Channel,
+    setup::{Channel, Notify},
 };
 use data_encoding::HEXLOWER;
 use ledger::{canonical, ident::Ident, journal::Subject, keyring, time::Nanos};
@@ -126,6 +126,7 @@ impl Sender {
         let mut lines = wanted(&approval, &setup, &chats, &cards);
         let known = (&cards, self.commands.cards.public_url());
         lines.extend(notices(&approval, &setup, &chats, known));
+        lines.extend(replies(&approval, &setup, known));
         for line in lines {
             let seen = cards.get(&line.name).cloned().unwrap_or_default();
             let looked = self.bring_up_line(&approval, &line, &seen, expected).await?;
@@ -229,7 +230,7 @@ impl Sending<'_> {
     }
 
     async fn post(&self, pace: &mut Pace) -> Result<Again, Error> {
-        let (card, _) = self.sender.commands.cards.card(self.approval)?;
+        let card = self.card()?;
         let chat = self.chat()?;
         // Post no new card for an approval that is over. Only search for a card that may exist, to update it.
         let only_look = self.over_for.is_some() && !self.line.is_owners();
@@ -277,9 +278,18 @@ impl Sending<'_> {
         }
     }
 
+    /// The card, as far as this line's readers may see it.
+    fn card(&self) -> Result<Card, Error> {
+        let (mut card, _) = self.sender.commands.cards.card(self.approval)?;
+        if self.line.channel.notify == Some(Notify::Short) {
+            card.reader = Reader::AskedShort;
+        }
+        Ok(if self.line.is_owners() { card.for_owner() } else { card })
+    }
+
     async fn update(&self, posted: &Posted) -> Result<(), SendError> {
         let wrong = |error: Error| SendError::Later(error.to_string(), None);
-        let (card, _) = self.sender.commands.cards.card(self.approval).map_err(wrong)?;
+        let card = self.card().map_err(wrong)?;
         self.chat().map_err(wrong)?.update(posted, &card).await
     }
 

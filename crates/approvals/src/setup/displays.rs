@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 const POINTERS: &str = "a list of JSON Pointers, each beginning with `/`";
 const LABELS: &str = "a table: JSON Pointers, each with a text";
 const KINDS: &str =
-    "a table: JSON Pointers, each with plain, money, time, account, text, list or link";
+    "a table: JSON Pointers, each with plain, money, time, account, text, list, link or country";
 
 /// Reads the tables and notes their mistakes.
 pub(super) fn read(file: &File<'_>, tables: Vec<Table<'_>>) -> Vec<Display> {

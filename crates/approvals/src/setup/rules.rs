@@ -1,7 +1,7 @@
 //! Reads `rules.toml`: channels, displays, and the ordered rules.
 
 use super::{
-    Channel, displays,
+    Channel, Notify, displays,
     file::{File, Table, texts},
 };
 use crate::display::Display;
@@ -104,10 +104,13 @@ fn channels(table: Table<'_>) -> BTreeMap<String, (Channel, usize)> {
         if let Some((_, at)) = to.as_ref().filter(|(to, _)| !fits(to)) {
             table.mistake(*at, format!("to must have 1 to {TO_BYTES_MAX} bytes without blanks"));
         }
-        table.finish("connection and to");
+        let notify =
+            table.take::<Notify>("notify", "\"short\": notifications say nothing of the call");
+        let notify = notify.map(|(notify, _)| notify);
+        table.finish("connection, to and notify");
         if let Some((connection, _)) = connection {
             let to = to.map(|(to, _)| to).unwrap_or_default();
-            channels.insert(name, (Channel { connection, to }, at));
+            channels.insert(name, (Channel { connection, to, notify }, at));
         }
     }
     channels

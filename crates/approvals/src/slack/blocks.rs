@@ -7,7 +7,7 @@ use super::{
     Shown,
     words::{APPROVE, ASK, DENY, DENY_WITH_COMMENT},
 };
-use crate::cards::{Card, Digest, FROZEN, Notice};
+use crate::cards::{Card, Digest, FOR_OWNER, FROZEN, Notice, Reader};
 use chrono::DateTime;
 use decider::{
     approval::{Choice, Phase},
@@ -59,6 +59,9 @@ pub fn is_decidable(card: &Card) -> bool {
 
 /// The card.
 pub(super) fn message(card: &Card) -> Message {
+    if card.reader == Reader::Owner {
+        return outcome(card);
+    }
     let title = title(card);
     let mut blocks = vec![header(&title), sentence(card), fields(&summary(card))];
     blocks.extend(card.frozen.then(|| section(FROZEN)));
@@ -80,6 +83,16 @@ pub(super) fn message(card: &Card) -> Message {
     Message { text: notification(card), blocks }
 }
 
+/// How a call of somebody's agent ended: for an owner, without any value of the call.
+fn outcome(card: &Card) -> Message {
+    let mut cells = vec![cell("Tool", &short(&card.tool)), cell("Action", &short(&card.action))];
+    cells.push(cell("Agent", &short(&card.agent)));
+    cells.extend(card.run.as_deref().map(|run| cell("Run", &short(run))));
+    cells.extend(card.end_reason.as_deref().map(|code| cell("Reason", &short(code))));
+    let foot = json!({"type": "context", "block_id": "which", "elements": [plain(FOR_OWNER)]});
+    Message { text: notification(card), blocks: vec![header(&title(card)), fields(&cells), foot] }
+}
+
 /// The fallback for a card that Slack finds wrong or too long: its phase, and a link to the page.
 pub(super) fn told(card: &Card) -> Message {
     let title = title(card);
@@ -96,16 +109,27 @@ pub(super) fn digest(digest: &Digest) -> Message {
     Message { text: title.clone(), blocks: vec![header(&title), section(text), open] }
 }
 
-/// Words without buttons. Foreign text is plain text in blocks of its own.
-pub(super) fn notice(notice: &Notice) -> Message {
+/// Words without buttons. Foreign text is plain text in blocks of its own. `who`: members (`U…`) who are mentioned.
+pub(super) fn notice(notice: &Notice, who: &[String]) -> Message {
     let line = |line: &String| section(&cut(&one_line(line), NOTICE_CHARS_MAX));
     let mut blocks = vec![header(&notice.title)];
     blocks.extend(notice.lines.iter().map(line));
+    blocks.extend(mentions(who));
     blocks.push(json!({"type": "context", "block_id": "which", "elements": [plain(&notice.hint)]}));
     let button =
         |(text, url): &(&str, String)| json!({"type": "actions", "elements": [link(text, url)]});
     blocks.extend(notice.link.as_ref().map(button));
     Message { text: escape(&notice.title), blocks }
+}
+
+/// A line that makes a sound for these members. Markup, but nothing of it is foreign: an id has letters and digits only.
+fn mentions(who: &[String]) -> Option<Value> {
+    let is_id = |id: &&String| id.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let marks: Vec<String> = who.iter().filter(is_id).map(|id| format!("<@{id}>")).collect();
+    let text = marks.join(" ");
+    (!marks.is_empty()).then(|| {
+        json!({"type": "section", "block_id": "who", "text": {"type": "mrkdwn", "text": text, "verbatim": true}})
+    })
 }
 
 /// Metadata by which a card is found after a post without an answer.

@@ -209,7 +209,9 @@ impl Chat for Connection {
     ) -> Sending<'a, Posted> {
         Box::pin(async move {
             let metadata = Some(blocks::metadata(&notice.id));
-            self.post_message(to, &blocks::notice(notice), metadata, under).await
+            let who: Vec<String> =
+                notice.mentions.iter().flat_map(|one| self.direct(one)).collect();
+            self.post_message(to, &blocks::notice(notice, &who), metadata, under).await
         })
     }
 

@@ -6,7 +6,12 @@
 //! (`{{DATE(…)}}`) is broken up, and a call that contains it has no buttons, because it can't be shown
 //! exactly.
 
-use crate::cards::{Card, Digest, FROZEN, Notice};
+mod buttons;
+mod notice;
+
+pub use notice::notice;
+
+use crate::cards::{Card, Digest, FOR_OWNER, FROZEN, Reader};
 use decider::{
     approval::{Choice, Phase},
     words,
@@ -24,10 +29,6 @@ pub const MESSAGE_BYTES_MAX: usize = 28 << 10;
 const ENVELOPE_BYTES: usize = 2 << 10;
 /// Longest text of an agent that is shown, in characters. It is not part of the call.
 const AGENT_SAYS_CHARS_MAX: usize = 600;
-/// Longest line of a notice, in characters.
-const NOTICE_CHARS_MAX: usize = 600;
-/// Longest comment, in characters.
-const COMMENT_CHARS_MAX: usize = super::inbound::COMMENT_CHARS_MAX;
 
 /// The reader for whom a card is drawn.
 #[derive(Clone, Copy, Debug)]
@@ -37,7 +38,25 @@ pub struct View<'a> {
     /// True to show buttons. This is only a convenience: the click decides what counts.
     pub buttons: bool,
     /// A line for this reader only.
-    pub note: Option<&'a str>,
+    pub note: Option<Note<'a>>,
+}
+
+/// What became of a reader's press.
+#[derive(Clone, Copy, Debug)]
+pub enum Note<'a> {
+    /// It was recorded.
+    Done(&'a str),
+    /// It was not.
+    Refused(&'a str),
+}
+
+impl Note<'_> {
+    fn drawn(self) -> Value {
+        match self {
+            Self::Done(text) => foreign(text, Look::Good),
+            Self::Refused(text) => foreign(text, Look::Warning),
+        }
+    }
 }
 
 impl<'a> View<'a> {
@@ -49,6 +68,9 @@ impl<'a> View<'a> {
 
 /// The whole card. A card that is too big for Teams, or can't be shown exactly, only links to the page.
 pub fn full(card: &Card, view: &View<'_>) -> Value {
+    if card.reader == Reader::Owner {
+        return outcome(card);
+    }
     let exact = shown_exactly(card);
     let buttons = view.buttons && card.decidable() && exact;
     let hint = (view.buttons && card.phase == Phase::Pending && !buttons).then(|| why_not(card));
@@ -66,19 +88,27 @@ pub fn link(card: &Card) -> Value {
 }
 
 /// A link with a line for this reader only, without any value of the call: for people who are not asked.
-pub fn told(card: &Card, note: Option<&str>) -> Value {
+pub fn told(card: &Card, note: Option<Note<'_>>) -> Value {
     let call = format!("{} \u{b7} {}", card.tool, card.action);
     short(card, foreign(&call, Look::Strong), note, heading(card).0)
 }
 
-fn short(card: &Card, call: Value, note: Option<&str>, fallback: &str) -> Value {
+/// How a call of somebody's agent ended: for an owner, without any value of the call.
+fn outcome(card: &Card) -> Value {
+    let (words, colour) = heading(card);
+    let body =
+        [title(words, colour), sentence(card), foreign(&card.agent, Look::Label), ours(FOR_OWNER)];
+    sheet(&body, &[], &notification(card))
+}
+
+fn short(card: &Card, call: Value, note: Option<Note<'_>>, fallback: &str) -> Value {
     let (heading, colour) = heading(card);
     let mut body = vec![title(heading, colour), call];
-    body.extend(note.map(|note| foreign(note, Look::Warning)));
+    body.extend(note.map(Note::drawn));
     if card.phase == Phase::Pending {
         body.push(deadline("Answer by", card.deadline));
     }
-    sheet(&body, &[open("Review in browser", &card.url)], fallback)
+    sheet(&body, &[buttons::browser(card)], fallback)
 }
 
 /// A link without any value of the call: for webhooks, whose flow may hand it to anybody.
@@ -91,16 +121,6 @@ pub fn digest(digest: &Digest) -> Value {
     let waiting = format!("{} approvals are waiting", digest.waiting);
     let body = [title("Approvals needed", "accent"), ours(&waiting)];
     sheet(&body, &[open("Open the inbox", &digest.url)], "Approvals needed")
-}
-
-/// Words without buttons.
-pub fn notice(notice: &Notice) -> Value {
-    let mut body = vec![title(&notice.title, "accent")];
-    let cut = |line: &String| line.chars().take(NOTICE_CHARS_MAX).collect::<String>();
-    body.extend(notice.lines.iter().map(|line| foreign(&cut(line), Look::Plain)));
-    body.push(ours(&notice.hint));
-    let button = notice.link.as_ref().map(|(words, url)| open(words, url));
-    sheet(&body, &button.into_iter().collect::<Vec<_>>(), &notice.title)
 }
 
 /// A message with the card.
@@ -121,7 +141,7 @@ fn draw(
 ) -> Value {
     let (words, colour) = heading(card);
     let mut body = vec![title(words, colour), sentence(card)];
-    body.extend(view.note.map(|note| foreign(note, Look::Warning)));
+    body.extend(view.note.map(Note::drawn));
     body.extend(card.frozen.then(|| foreign(FROZEN, Look::Warning)));
     body.extend(card.amount.as_ref().map(|amount| foreign(amount, Look::Amount)));
     body.push(about(card));
@@ -137,16 +157,8 @@ fn draw(
         body.push(deadline("Redeem by", until));
     }
     body.extend(hint.map(ours));
-    let mut actions = Vec::new();
-    if buttons {
-        body.push(json!({
-            "type": "Input.Text", "id": "comment", "label": "Comment (optional)",
-            "isMultiline": true, "maxLength": COMMENT_CHARS_MAX,
-        }));
-        actions.push(execute("Approve", "approve", "positive", card));
-        actions.push(execute("Deny", "deny", "destructive", card));
-    }
-    actions.push(open("Review in browser", &card.url));
+    let mut actions = if buttons { buttons::deciding(card) } else { Vec::new() };
+    actions.push(buttons::browser(card));
     let mut sheet = sheet(&body, &actions, &notification(card));
     if !is_over(card.phase) {
         sheet["refresh"] = refresh(card, view.members);
@@ -164,18 +176,6 @@ fn sheet(body: &[Value], actions: &[Value], heading: &str) -> Value {
         "msteams": {"width": "Full"},
         "body": body,
         "actions": actions,
-    })
-}
-
-/// A button whose click comes to us as an `invoke`. An old client shows no button: with `Action.Submit` its
-/// click would come as a message, which never counts as a review.
-fn execute(title: &str, verb: &str, style: &str, card: &Card) -> Value {
-    json!({
-        "type": "Action.Execute", "title": title, "verb": verb, "style": style, "fallback": "drop",
-        "data": {
-            "approval": card.approval, "digest": card.digest, "version": card.version,
-            "shown_at": card.shown_at,
-        },
     })
 }
 
@@ -340,6 +340,7 @@ enum Look {
     Label,
     Code,
     Said,
+    Good,
     Warning,
 }
 
@@ -356,6 +357,7 @@ fn foreign(text: &str, look: Look) -> Value {
         Look::Label => style("isSubtle", true.into()),
         Look::Code => style("fontType", "monospace".into()),
         Look::Said => style("italic", true.into()),
+        Look::Good => style("color", "good".into()),
         Look::Warning => style("color", "attention".into()),
     }
     json!({"type": "RichTextBlock", "spacing": "small", "inlines": [run]})

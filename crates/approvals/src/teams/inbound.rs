@@ -1,15 +1,31 @@
 //! Activities that Teams sends. Unknown parts are ignored; only clicks and refreshes matter.
 
-use decider::approval::Choice;
+use decider::approval::{Choice, DenyReason};
 use ledger::{ident::Ident, time::Nanos};
 use serde::Deserialize;
 
 /// Largest body of an activity, in bytes.
 pub const BODY_BYTES_MAX: usize = 256 << 10;
-/// Longest comment, in characters. The card's field allows no more.
-pub const COMMENT_CHARS_MAX: usize = 500;
+/// Longest text of a person, in characters. The card's fields allow no more.
+pub const TEXT_CHARS_MAX: usize = 1000;
 /// Name of the invoke that a button of a card makes.
 const CARD_ACTION: &str = "adaptiveCard/action";
+
+/// Verbs of buttons that record something.
+pub(super) mod verb {
+    pub(in crate::teams) const APPROVE: &str = "approve";
+    pub(in crate::teams) const DENY: &str = "deny";
+    pub(in crate::teams) const ASK: &str = "ask";
+}
+
+/// Ids of inputs. All inputs of a card have different ones, so a denial's comment has its own.
+pub(super) mod input {
+    pub(in crate::teams) const COMMENT: &str = "comment";
+    pub(in crate::teams) const DENY_COMMENT: &str = "deny_comment";
+    pub(in crate::teams) const REASON: &str = "reason";
+    pub(in crate::teams) const FOR_AGENT: &str = "for_agent";
+    pub(in crate::teams) const QUESTION: &str = "question";
+}
 
 /// The parts of a Bot Framework activity that are read here. Each may be absent; others are ignored.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -113,6 +129,21 @@ pub struct Click {
     pub shown_at: Nanos,
     /// The person's comment.
     pub comment: Option<String>,
+    /// Why the person denies.
+    pub reason: Option<DenyReason>,
+    /// What the agent should do instead.
+    pub for_agent: Option<String>,
+}
+
+/// A question about a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Question {
+    /// The card and the person.
+    pub shown: Shown,
+    /// The call digest that the card showed.
+    pub digest: String,
+    /// The question. `None` if nothing was typed.
+    pub text: Option<String>,
 }
 
 /// What an activity asks for.
@@ -120,6 +151,8 @@ pub struct Click {
 pub enum Wanted {
     /// Record a review.
     Review(Click),
+    /// Record a question.
+    Ask(Question),
     /// Show the card as it is now. Never a review.
     Refresh(Shown),
     /// Nothing: messages, members that join and leave, other bots' activities.
@@ -172,20 +205,48 @@ impl Activity {
             "refresh" => return Some(Wanted::Refresh(shown)),
             // An automatic request of a client is never a review, whatever it says.
             _ if value.trigger.as_deref() == Some("automatic") => return None,
-            "approve" => Choice::Approve,
-            "deny" => Choice::Deny,
+            verb::ASK => {
+                let (digest, text) = (data.digest?, typed(data.question));
+                return Some(Wanted::Ask(Question { shown, digest, text }));
+            }
+            verb::APPROVE => Choice::Approve,
+            verb::DENY => Choice::Deny,
             _ => return None,
         };
-        let comment = data.comment.map(|text| text.trim().to_owned()).filter(|t| !t.is_empty());
-        Some(Wanted::Review(Click {
+        let mut click = Click {
             shown,
             decision,
             digest: data.digest?,
             version: data.version?,
             shown_at: data.shown_at?,
-            comment: comment.map(|text| text.chars().take(COMMENT_CHARS_MAX).collect()),
-        }))
+            comment: typed(data.comment),
+            reason: None,
+            for_agent: None,
+        };
+        if decision == Choice::Deny {
+            // Earlier cards had one field for both comments.
+            click.comment = typed(data.deny_comment).or(click.comment);
+            click.reason = reason(data.reason.as_deref()).ok()?;
+            click.for_agent = typed(data.for_agent);
+        }
+        Some(Wanted::Review(click))
     }
+}
+
+/// What was typed into a field, without blanks at its ends. `None` if that is nothing.
+fn typed(text: Option<String>) -> Option<String> {
+    let text: String = text?.trim().chars().take(TEXT_CHARS_MAX).collect();
+    Some(text).filter(|text| !text.is_empty())
+}
+
+/// A code that is no reason: the log would keep it for ever.
+struct NoReason;
+
+/// The reason that was chosen, if one was.
+fn reason(code: Option<&str>) -> Result<Option<DenyReason>, NoReason> {
+    let known = |code: &str| DenyReason::ALL.into_iter().find(|reason| reason.code() == code);
+    let chosen = code.filter(|code| !code.is_empty());
+    chosen.map(|code| known(code).ok_or(NoReason)).transpose()
 }
 
 /// `value` of a click.
@@ -202,7 +263,7 @@ struct Action {
     data: Data,
 }
 
-/// What [`super::card`] puts into a button, with the comment field.
+/// What [`super::card`] puts into a button, with the inputs beside it.
 #[derive(Deserialize)]
 struct Data {
     approval: String,
@@ -214,6 +275,14 @@ struct Data {
     shown_at: Option<Nanos>,
     #[serde(default)]
     comment: Option<String>,
+    #[serde(default)]
+    deny_comment: Option<String>,
+    #[serde(default)]
+    reason: Option<String>,
+    #[serde(default)]
+    for_agent: Option<String>,
+    #[serde(default)]
+    question: Option<String>,
 }
 
 /// True if the text is a GUID, as Microsoft writes object and directory ids.
@@ -237,91 +306,4 @@ pub fn is_card(posted: &crate::cards::Posted, conversation: &str, message: &str)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::{Value, json};
-
-    const DIRECTORY: &str = "11111111-2222-3333-4444-555555555555";
-
-    fn click() -> Value {
-        json!({
-            "type": "invoke", "name": "adaptiveCard/action", "channelId": "msteams",
-            "from": {"id": "29:abc", "aadObjectId": "AAAAAAAA-0000-0000-0000-000000000001", "name": "Kim"},
-            "conversation": {"id": "19:x@thread.tacv2;messageid=17", "tenantId": DIRECTORY, "isGroup": true},
-            "channelData": {"tenant": {"id": DIRECTORY}}, "replyToId": "17",
-            "value": {"trigger": "manual", "action": {"type": "Action.Execute", "verb": "approve", "data": {
-                "approval": "apr-1", "digest": "abcdefgh", "version": 1,
-                "shown_at": "2026-11-20T05:48:00.000000000Z", "comment": " ok "}}}
-        })
-    }
-
-    fn wanted(change: impl FnOnce(&mut Value)) -> Wanted {
-        let mut value = click();
-        change(&mut value);
-        serde_json::from_value::<Activity>(value).unwrap().wanted(DIRECTORY)
-    }
-
-    #[test]
-    fn clicks_and_refreshes() {
-        let Wanted::Review(made) = wanted(|_| {}) else { panic!("not a review") };
-        assert_eq!((made.decision, made.version), (Choice::Approve, 1));
-        assert_eq!(made.comment.as_deref(), Some("ok"));
-        assert_eq!(made.shown.by.object, "aaaaaaaa-0000-0000-0000-000000000001");
-        assert!(matches!(
-            wanted(|v| v["value"]["action"]["verb"] = "refresh".into()),
-            Wanted::Refresh(_)
-        ));
-    }
-
-    fn check(change: impl FnOnce(&mut Value), expected: &Wanted) {
-        assert_eq!(&wanted(change), expected);
-    }
-
-    #[test]
-    fn what_a_client_does_by_itself_is_never_a_review() {
-        check(|v| v["value"]["trigger"] = "automatic".into(), &Wanted::Unknown);
-    }
-
-    #[test]
-    fn everything_else_is_nothing_or_unknown() {
-        check(|v| v["type"] = "message".into(), &Wanted::Nothing);
-        check(|v| v["name"] = "composeExtension/query".into(), &Wanted::Nothing);
-        check(|v| v["value"] = Value::Null, &Wanted::Unknown);
-        check(|v| v["value"]["action"]["verb"] = "erase".into(), &Wanted::Unknown);
-        check(|v| v["value"]["action"]["data"]["digest"] = Value::Null, &Wanted::Unknown);
-        check(|v| v["value"]["action"]["data"]["approval"] = "../x".into(), &Wanted::Unknown);
-        check(|v| v["from"]["aadObjectId"] = "kim".into(), &Wanted::Unknown);
-        check(|v| v["from"] = Value::Null, &Wanted::Unknown);
-        check(|v| v["replyToId"] = Value::Null, &Wanted::Unknown);
-    }
-
-    #[test]
-    fn directories_must_agree() {
-        let from = |change: fn(&mut Value)| {
-            let mut value = click();
-            change(&mut value);
-            serde_json::from_value::<Activity>(value).unwrap().is_from(DIRECTORY)
-        };
-        assert!(from(|_| {}));
-        assert!(from(|v| v["channelData"] = Value::Null));
-        assert!(!from(|v| v["channelData"]["tenant"]["id"] = "other".into()));
-        assert!(!from(|v| v["conversation"]["tenantId"] = "other".into()));
-        assert!(!from(|v| v["from"]["tenantId"] = "other".into()));
-        assert!(!from(|v| {
-            v["channelData"] = Value::Null;
-            v["conversation"]["tenantId"] = Value::Null;
-        }));
-    }
-
-    #[test]
-    fn only_cards_we_posted() {
-        let posted = crate::cards::Posted {
-            conversation: "19:x@thread.tacv2;messageid=17".into(),
-            message: "17".into(),
-        };
-        assert!(is_card(&posted, "19:x@thread.tacv2;messageid=17", "17"));
-        assert!(is_card(&posted, "19:x@thread.tacv2", "17"));
-        assert!(!is_card(&posted, "19:y@thread.tacv2;messageid=17", "17"));
-        assert!(!is_card(&posted, "19:x@thread.tacv2;messageid=17", "18"));
-    }
-}
+mod tests;

@@ -77,7 +77,7 @@ impl Chat for Webhook {
         notice: &'a Notice,
         _: Option<&'a Posted>,
     ) -> Sending<'a, Posted> {
-        Box::pin(async move { self.send(&card::notice(notice)).await })
+        Box::pin(async move { self.send(&card::notice(notice, &[])).await })
     }
 
     /// Nothing to do: a webhook returns no id of its message, which is only a link; the page shows the present

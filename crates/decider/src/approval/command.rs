@@ -75,6 +75,8 @@ pub enum Command {
         reason: Option<DenyReason>,
         /// The signature of the person's passkey over this answer. The caller has verified it.
         signed: Option<Box<Signed>>,
+        /// How many calls the person answers with this press, if it is on the page of like calls.
+        together: Option<u32>,
     },
     /// Records a question of a person who is asked.
     Ask {

@@ -58,6 +58,7 @@ fn decide_now(state: &State, command: &Command) -> Answer {
             evidence,
             reason,
             signed,
+            together,
         } => case.review(&Click {
             world,
             by: by.as_ref(),
@@ -70,6 +71,7 @@ fn decide_now(state: &State, command: &Command) -> Answer {
             evidence: *evidence,
             reason: *reason,
             signed: signed.as_deref(),
+            together: *together,
         }),
         Command::Ask { world, by, via, auth, displayed_dig, evidence } => {
             case.ask(&Asking { world, by, via: *via, auth: *auth, displayed_dig }, *evidence)

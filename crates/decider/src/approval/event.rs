@@ -76,6 +76,10 @@ pub enum Event {
         /// The signature of the person's passkey over this answer, if it has one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         signed: Option<Box<Signed>>,
+        /// On the page of like calls: how many calls the person answered with this press, this one included. All of them
+        /// have the same person and `shown_at`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        together: Option<u32>,
     },
     /// A person who is asked put a question instead of an answer. Deadlines do not move.
     Asked {
@@ -87,7 +91,7 @@ pub enum Event {
         via: Via,
         /// How the person was authenticated.
         auth: Auth,
-        /// Leaf index of the evidence entry with the words.
+        /// Leaf index of the evidence entry (words, and the raw click of a chat).
         evidence: u64,
     },
     /// The gateway, or an owner of the agent, answered a question.

@@ -4,7 +4,7 @@
 //! corrupt and changes nothing else.
 
 use super::{
-    MINTS_MAX, QUESTIONS_MAX, REFUSALS_RECORDED_MAX,
+    MINTS_MAX, QUESTIONS_MAX, REFUSALS_RECORDED_MAX, TOGETHER_MAX,
     event::{Choice, Event, Message, Method, Outcome, Reason, Requested, Via},
     producer,
     state::{Phase, Question, Redemption, Reply, Review, State, Token},
@@ -150,7 +150,7 @@ fn answered_by_person(state: &mut State, event: &Event, at: Nanos) -> Option<()>
     else {
         return None;
     };
-    let Event::Reviewed { reason, evidence, .. } = event else { return None };
+    let Event::Reviewed { reason, evidence, together, .. } = event else { return None };
     let requested = in_phase(state, &[Phase::Pending])?;
     let passkey = auth.method == Method::Passkey;
     let of_the_page = matches!(auth.method, Method::Passkey | Method::Oidc);
@@ -160,9 +160,12 @@ fn answered_by_person(state: &mut State, event: &Event, at: Nanos) -> Option<()>
     holds(requested.shows(displayed_dig))?;
     holds(requested.rule.step_up.is_none() || strong)?;
     holds(reason.is_none() || *decision == Choice::Deny)?;
+    let alone = requested.rule.one_by_one || requested.rule.step_up.is_some() || passkey;
+    let counted = together.is_none_or(|count| (1..=TOGETHER_MAX).contains(&count));
+    holds(together.is_none() || (counted && !alone && *via == Via::Web))?;
     let (by, groups) = (by.clone(), groups.clone());
-    let (decision, reason, evidence) = (*decision, *reason, *evidence);
-    reviewed(state, Review { by, decision, groups, at, reason, evidence })
+    let (decision, reason, evidence, together) = (*decision, *reason, *evidence, *together);
+    reviewed(state, Review { by, decision, groups, at, reason, evidence, together })
 }
 
 /// Records a question. A person has one without an answer at most.

@@ -66,6 +66,8 @@ pub struct Review {
     pub reason: Option<DenyReason>,
     /// Leaf index of the evidence entry with the person's words, if there is one.
     pub evidence: Option<u64>,
+    /// How many calls the person answered with the same press, if it was on the page of like calls.
+    pub together: Option<u32>,
 }
 
 /// A question of a person who is asked.

@@ -213,6 +213,7 @@ impl Inside {
             evidence: None,
             reason: None,
             signed: None,
+            together: None,
         }
     }
 

@@ -6,7 +6,7 @@ use super::{
     is_unreviewed, name,
 };
 use crate::evidence::{Error, Out, log::Log, table::Table};
-use decider::approval::Outcome;
+use decider::{approval::Outcome, words::together};
 use ledger::{ident::Ident, time::Nanos};
 use std::collections::BTreeSet;
 
@@ -112,7 +112,11 @@ impl Approvals {
             let reviews: Vec<String> = state
                 .reviews
                 .iter()
-                .map(|review| format!("{}: {}", review.by, name(&review.decision)))
+                .map(|review| {
+                    let with = review.together.map(|count| format!(" ({})", together(count)));
+                    let with = with.unwrap_or_default();
+                    format!("{}: {}{with}", review.by, name(&review.decision))
+                })
                 .collect();
             let cells = [
                 id.to_string(),
@@ -154,6 +158,7 @@ impl Approvals {
             "on_the_page",
             "pages_opened",
             "answered_unseen",
+            "answered_together",
             "refused",
             "own_calls_refused",
         ];
@@ -168,6 +173,7 @@ impl Approvals {
                 person.on_page,
                 person.opened.len() as u64,
                 person.unseen,
+                person.together,
                 person.refused,
                 person.own_calls,
             ];

@@ -53,7 +53,7 @@ pub async fn ask(
     let at = asking.worker.readiness().clocks.now();
     let auth = Auth { method: Method::Key, at };
     let text = words(&text)?;
-    let ask = Ask { by, via: Via::Api, auth, displayed_dig: digest, text };
+    let ask = Ask { by, via: Via::Api, auth, displayed_dig: digest, text, raw: None };
     asking.done(&asking.worker.commands.ask(&approval.id, ask).await?)
 }
 

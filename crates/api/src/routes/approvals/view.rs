@@ -52,7 +52,7 @@ pub struct View {
     approval_deadline: String,
     /// From this time on it can't be redeemed; set once it is granted.
     execution_deadline: Option<String>,
-    /// Reviews: `{by, decision, at, reason?, for_agent?}`; `for_agent` only for who may see the call, until erased.
+    /// Reviews: `{by, decision, at, reason?, together?, for_agent?}`; `for_agent` only for who may see the call, until erased.
     reviews: Vec<Value>,
     /// Questions of people who are asked: `{question, by, at, text?, answer?: {by, at, text?}}`; each text only for who may
     /// see the call, until erased.
@@ -135,6 +135,9 @@ fn review(review: &Review) -> Value {
     let mut shown = json!({"by": review.by, "decision": review.decision, "at": review.at});
     if let Some(reason) = review.reason {
         shown["reason"] = json!(reason);
+    }
+    if let Some(count) = review.together {
+        shown["together"] = json!(count);
     }
     shown
 }

@@ -8,10 +8,10 @@ use approvals::{
     setup::{Setup, TeamsMember},
     teams::{
         Connection,
-        card::{self, View},
-        inbound::{self, Click, Clicker, Shown, Wanted},
+        card::{self, Note, View},
+        inbound::{self, Click, Clicker, Question, Shown, Wanted},
     },
-    worker::{self, Review, Worker},
+    worker::{self, Ask, Review, Worker},
 };
 use axum::{
     Json,
@@ -28,6 +28,10 @@ use std::{sync::Arc, time::Duration};
 
 /// Longest time for a click. Soon after, Teams shows the person a failure.
 const ANSWER_WAIT: Duration = Duration::from_secs(10);
+
+/// What a person reads whose question was recorded.
+const ASKED: &str =
+    "Your question is recorded. The answer comes to the page, and a reply here says so.";
 
 /// Why a click is not answered with a card.
 enum Trouble {
@@ -101,6 +105,7 @@ impl Incoming<'_> {
     async fn try_answer(&self, wanted: Wanted) -> Result<Response, Trouble> {
         match wanted {
             Wanted::Review(click) => self.review(click).await,
+            Wanted::Ask(question) => self.ask(question).await,
             Wanted::Refresh(shown) => {
                 let (worker, approval) = self.card_of(&shown).await?;
                 Self::show(&worker, &approval, &shown.by, None)
@@ -135,19 +140,48 @@ impl Incoming<'_> {
             version: click.version,
             shown_at: click.shown_at,
             comment: click.comment,
-            reason: None,
-            for_agent: None,
-            raw: String::from_utf8(self.raw.to_vec()).ok(),
+            reason: click.reason,
+            for_agent: click.for_agent,
+            raw: self.kept(),
             signed: None,
+            together: None,
         };
         let connection = &self.bot.name;
         let done =
             review_on_card(&worker.commands, &shown.approval, connection, is_here, review).await?;
         let done = done.ok_or(Trouble::NotOurs)?;
-        let note = done.refused.map(|refusal| note(refusal, &click.shown.by));
-        let shown = Self::show(&worker, &done.approval, &click.shown.by, note.as_deref());
+        let note = done.refused.map(|why| note(words::review_refused(why), why, &click.shown.by));
+        let note = note.as_deref().map(Note::Refused);
+        let shown = Self::show(&worker, &done.approval, &click.shown.by, note);
         // The review was recorded or refused, whatever happened to the card.
         shown.map_err(|_| Trouble::Unknown)
+    }
+
+    /// Records a question, on a card that we posted. The answer to the press says what became of it.
+    async fn ask(&self, question: Question) -> Result<Response, Trouble> {
+        let Question { shown, digest, text } = question;
+        let (worker, approval) = self.card_of(&shown).await?;
+        let refused =
+            |why: &str| Self::show(&worker, &approval, &shown.by, Some(Note::Refused(why)));
+        let setup = worker.readiness().rules.known()?;
+        let Some(by) = person(&setup, &shown.by) else {
+            let why = Refusal::NotLinked;
+            return refused(&note(words::question_refused(why), why, &shown.by));
+        };
+        let Some(text) = text else { return refused("Write a question. Nothing was recorded.") };
+        let auth = Auth { method: Method::Teams, at: worker.readiness().clocks.now() };
+        let (via, raw) = (Via::Teams, self.kept());
+        let ask = Ask { by, via, auth, displayed_dig: digest, text, raw };
+        let done = worker.commands.ask(&shown.approval, ask).await?;
+        let why = done.refused.map(words::question_refused);
+        let note = why.as_deref().map_or(Note::Done(ASKED), Note::Refused);
+        let shown = Self::show(&worker, &done.approval, &shown.by, Some(note));
+        shown.map_err(|_| Trouble::Unknown)
+    }
+
+    /// The raw body, as it is kept as evidence. A body that was read as JSON is UTF-8.
+    fn kept(&self) -> Option<String> {
+        String::from_utf8(self.raw.to_vec()).ok()
     }
 
     /// The card as this person may see it: all of it only for people who are asked.
@@ -155,7 +189,7 @@ impl Incoming<'_> {
         worker: &Worker,
         approval: &Approval,
         by: &Clicker,
-        note: Option<&str>,
+        note: Option<Note<'_>>,
     ) -> Result<Response, Trouble> {
         let (card, _) = worker.cards().card(approval)?;
         let setup = worker.readiness().rules.known()?;
@@ -180,9 +214,8 @@ fn person(setup: &Setup, by: &Clicker) -> Option<Ident> {
 }
 
 /// What a refusal means for this person, and what to do.
-fn note(refusal: Refusal, by: &Clicker) -> String {
-    let refused = words::review_refused(refusal);
-    if refusal != Refusal::NotLinked {
+fn note(refused: String, why: Refusal, by: &Clicker) -> String {
+    if why != Refusal::NotLinked {
         return refused;
     }
     let Clicker { directory, object, .. } = by;

@@ -36,6 +36,7 @@ fn card(phase: Phase) -> Card {
         url: "https://log.example.com/approvals/apr-aaaaaaaaaaaaaaaaaaaaaaaaaa".into(),
         browser_only: false,
         frozen: false,
+        reader: Reader::Asked,
     }
 }
 

@@ -34,6 +34,7 @@ fn card() -> Card {
         url: "https://log.example.com/approvals/apr-1".into(),
         browser_only: false,
         frozen: false,
+        reader: Reader::Asked,
     }
 }
 
@@ -43,8 +44,15 @@ fn drawn(change: impl FnOnce(&mut Card)) -> Value {
     full(&card, &View::everybody(&[]))
 }
 
+/// Verbs of the buttons that record something, in their order.
 fn verbs(card: &Value) -> Vec<&str> {
-    card["actions"].as_array().unwrap().iter().filter_map(|a| a["verb"].as_str()).collect()
+    fn of(action: &Value) -> Vec<&str> {
+        if action["type"] == "Action.ShowCard" {
+            return verbs(&action["card"]);
+        }
+        action["verb"].as_str().into_iter().collect()
+    }
+    card["actions"].as_array().unwrap().iter().flat_map(of).collect()
 }
 
 /// Every value of a member named `name`, with the type of its object.
@@ -63,8 +71,10 @@ fn texts(value: &Value, out: &mut Vec<(String, String)>) {
 
 fn check(change: impl FnOnce(&mut Card), decidable: bool) {
     let drawn = drawn(change);
-    let expected: &[&str] = if decidable { &["approve", "deny"] } else { &[] };
+    let expected: &[&str] = if decidable { &["approve", "deny", "ask"] } else { &[] };
     assert_eq!(verbs(&drawn), expected, "{drawn}");
+    // A press on the card itself records nothing.
+    assert!(drawn["actions"].as_array().unwrap().iter().all(|a| a["type"] != "Action.Execute"));
     assert!(drawn["actions"].as_array().unwrap().iter().any(|a| a["type"] == "Action.OpenUrl"));
     assert!(size(&message(&drawn)) <= MESSAGE_BYTES_MAX);
 }
@@ -86,13 +96,13 @@ fn p7_buttons_only_where_all_is_shown() {
 #[test]
 fn p7_a_click_carries_what_was_shown() {
     let drawn = drawn(|_| {});
-    let data = &drawn["actions"][0]["data"];
+    let button = &drawn["actions"][0]["card"]["actions"][0];
     let expected = json!({
         "approval": "apr-1", "digest": "abcdefgh0123", "version": 3,
         "shown_at": "2027-01-15T08:00:00.000000000Z",
     });
-    assert_eq!(data, &expected);
-    assert_eq!(drawn["actions"][0]["fallback"], "drop");
+    assert_eq!(button["data"], expected);
+    assert_eq!(button["fallback"], "drop");
     assert_eq!(drawn["refresh"]["action"]["verb"], "refresh");
     assert_eq!(drawn["refresh"]["action"]["data"], json!({"approval": "apr-1"}));
 }
@@ -131,11 +141,24 @@ fn foreign_text_is_never_markdown() {
 }
 
 #[test]
+fn p7_what_is_decided_is_said_once_more() {
+    for word in ["Approve this call?", "Deny this call?"] {
+        let drawn = drawn(|_| {});
+        let actions = drawn["actions"].as_array().unwrap();
+        let inner = actions.iter().map(|action| &action["card"]["body"]);
+        let body = inner.filter(|body| body[0]["text"] == word).collect::<Vec<_>>();
+        let text = body[0].to_string();
+        assert!(text.contains("payments") && text.contains("EUR 1,250.00"), "{text}");
+    }
+}
+
+#[test]
 fn views() {
     let members: Vec<String> = (0..70).map(|n| format!("29:{n}")).collect();
     let everybody = full(&card(), &View::everybody(&members));
     assert_eq!(everybody["refresh"]["userIds"].as_array().unwrap().len(), REFRESH_MAX);
-    let view = View { members: &[], buttons: false, note: Some("You are not asked.") };
+    let view =
+        View { members: &[], buttons: false, note: Some(Note::Refused("You are not asked.")) };
     let bystander = full(&card(), &view);
     assert!(verbs(&bystander).is_empty());
     assert!(bystander.to_string().contains("You are not asked."));

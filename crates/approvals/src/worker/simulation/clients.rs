@@ -88,6 +88,7 @@ pub async fn review(
         for_agent: None,
         raw: None,
         signed: None,
+        together: None,
     };
     let done = commands.review(&call.id, review).await;
     accepted(done, Told::Reviewed { by, choice: word(choice) })

@@ -26,6 +26,7 @@ pub(super) struct Click<'a> {
     pub(super) evidence: Option<u64>,
     pub(super) reason: Option<DenyReason>,
     pub(super) signed: Option<&'a Signed>,
+    pub(super) together: Option<u32>,
 }
 
 impl Case<'_> {
@@ -132,6 +133,7 @@ impl Case<'_> {
             evidence: click.evidence,
             reason: click.reason.filter(|_| click.decision == Choice::Deny),
             signed: click.signed.cloned().map(Box::new),
+            together: click.together,
         }];
         events.extend(match click.decision {
             // If enough people have denied, grant nothing, whatever the log says.

@@ -249,6 +249,7 @@ fn p10_the_disclosed_owner() {
         evidence: None,
         reason: None,
         signed: None,
+        together: None,
     };
     let message = Message {
         approval_id: id(),

@@ -241,6 +241,7 @@ impl Desk {
             evidence: None,
             reason: None,
             signed: None,
+            together: None,
         }
     }
 }

@@ -66,6 +66,26 @@ fn minted(jti: &str, enforcer: &str, iat: u64, exp: u64) -> String {
     )
 }
 
+/// With how many others an answer was given can be said only where people answer together.
+#[test]
+fn l3_answers_together_that_can_t_be() {
+    let one = reviewed("bob", "approve", r#"["finance"]"#);
+    let with = |count: &str| {
+        let shown = r#""shown_at""#;
+        one.replace(shown, &format!("\"together\":{count},{shown}"))
+    };
+    for count in ["1", "2", "50"] {
+        follows("{}", &PENDING, &with(count));
+    }
+    for count in ["0", "51", "4000000000"] {
+        refused("{}", &PENDING, &with(count));
+    }
+    refused("{}", &PENDING, &with("2").replace(r#""via":"web""#, r#""via":"api""#));
+    refused(r#"{"one_by_one":true}"#, &PENDING, &with("2"));
+    refused(r#"{"step_up":600}"#, &PENDING, &with("2"));
+    follows(r#"{"one_by_one":true}"#, &PENDING, &one);
+}
+
 #[test]
 fn l3_reviews_that_can_t_be() {
     let yes = reviewed("bob", "approve", r#"["finance"]"#);

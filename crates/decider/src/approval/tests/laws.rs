@@ -32,7 +32,6 @@ fn line() -> impl Strategy<Value = String> {
     let (enforcer, jti) =
         (select(vec!["gw", "gw", "gw", "gw-2"]), select(vec!["j1", "j1", "j2", "j3"]));
     let (id, digest) = (select(vec!["r1", "r1", "r2"]), select(vec!["", "", " other"]));
-    let outcome = select(vec!["succeeded", "failed", "unknown"]);
     prop_oneof![
         8 => (who.clone(), shown.clone()).prop_map(|(who, shown)| format!("{who} approve{shown}")),
         1 => (who, shown).prop_map(|(who, shown)| format!("{who} deny{shown}")),
@@ -45,7 +44,7 @@ fn line() -> impl Strategy<Value = String> {
         4 => (enforcer.clone(), jti.clone()).prop_map(|(gw, jti)| format!("mint {gw} {jti}")),
         5 => (enforcer.clone(), jti, id, digest)
             .prop_map(|(gw, jti, id, digest)| format!("redeem {gw} {jti} {id}{digest}")),
-        2 => (enforcer, outcome).prop_map(|(gw, outcome)| format!("report {gw} {outcome}")),
+        2 => (enforcer, select(vec!["succeeded", "failed", "unknown"])).prop_map(|(gw, outcome)| format!("report {gw} {outcome}")),
         2 => select(vec!["tick", "tick undeliverable", "request", "request too_many"]).prop_map(str::to_owned),
         1 => select(vec!["cancel not_needed", "revoke mistake", "ann asks", "bob asks", "answer gw 1", "answer owen 2"]).prop_map(str::to_owned),
     ]
@@ -106,6 +105,7 @@ fn reviewed() -> impl Strategy<Value = Event> {
             evidence: None,
             reason: None,
             signed: None,
+            together: None,
         },
     )
 }
