@@ -32,6 +32,10 @@ const TELL_SECONDS_MIN: u64 = 60;
 /// How often a sink with nothing to do looks whether something is to be told.
 const IDLE: Duration = Duration::from_secs(5);
 
+/// How long a sink that had nothing to do gathers what is new. Otherwise ten sinks would send, and store their places, hundreds of
+/// times a second.
+const GATHER: Duration = Duration::from_millis(200);
+
 /// What came of one step.
 enum Step {
     /// Something was delivered: there may be more.
@@ -127,10 +131,13 @@ impl Runner {
                     failures = 0;
                     self.sink.idle();
                     self.tell_if_due().await;
-                    let news = states.wait_for(|published| published.size > size);
-                    tokio::select! {
-                        _ = news => {}
-                        () = self.sink.rest(IDLE) => {}
+                    let news = async { states.wait_for(|found| found.size > size).await.is_ok() };
+                    let is_new = tokio::select! {
+                        is_new = news => is_new,
+                        () = self.sink.rest(IDLE) => false,
+                    };
+                    if is_new {
+                        self.sink.rest(GATHER).await;
                     }
                 }
                 Step::Held(Held { after, why }) => {

@@ -28,8 +28,7 @@ struct Measured {
     cpu_us: f64,
     /// Events a second at full ingest.
     rate: f64,
-    /// When each entry of the open loop was with the first receiver, after the time at which it was meant to be published. The
-    /// log has a few entries beside those events, so each figure may be some milliseconds off.
+    /// When each entry of the open loop was with the first receiver, after the time at which it was meant to be published.
     lags: Latencies,
 }
 
@@ -42,7 +41,7 @@ pub async fn run(
 ) -> Result<(), Failed> {
     let none = with(&dir.join("no-sink"), (&[], None), secret, time).await?;
     let still = with(&dir.join("still-sink"), (&[AWAY.into()], None), secret, time).await?;
-    let counters = (0..SINKS).map(|_| Counter::start()).collect::<Result<Vec<_>, _>>()?;
+    let counters = (0..SINKS).map(|_| Counter::start(true)).collect::<Result<Vec<_>, _>>()?;
     let addresses: Vec<String> = counters.iter().map(|one| one.address.to_string()).collect();
     let sends = (addresses.as_slice(), counters.first());
     let mut ten = with(&dir.join("ten-sinks"), sends, secret, time).await?;
@@ -93,7 +92,7 @@ async fn with(
     let cpu_us = (site.cpu() - before) * 1e6 / done.events as f64;
     let mut lags = Latencies::default();
     if let Some(first) = first {
-        let arrived = first.records(begin, done.events).await?;
+        let arrived = first.events(begin, done.events).await?;
         for (nth, at) in (0..).zip(arrived) {
             let meant = begin + Duration::from_nanos(nth * 1_000_000_000 / OPEN_LOOP_RATE);
             lags.add(at.saturating_duration_since(meant));

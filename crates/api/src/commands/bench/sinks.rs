@@ -65,7 +65,7 @@ async fn send(
     format: &str,
     entries: u64,
 ) -> Result<(f64, u64), Failed> {
-    let counter = Counter::start()?;
+    let counter = Counter::start(false)?;
     // A name of its own: it begins at the first entry.
     let section = format!(
         "[sink.{format}]\ntenant = \"bench\"\nkind = \"http\"\nformat = \"{format}\"\nurl = \"http://{}/\"\nsecret_file = {:?}\nbatch_entries = {PAGE}\nbatch_bytes = {}\n",
@@ -120,18 +120,21 @@ struct Came {
     begin: Instant,
     end: Instant,
     bytes: u64,
-    /// Lines without the batch's own.
-    records: u64,
+    /// Entries of published events.
+    events: u64,
 }
 
-/// A receiver that counts bytes and lines, and answers 204.
+/// What an entry of an event has ([`super::load::event`]).
+const EVENT: &str = "\"id\":\"pay-";
+
+/// A receiver that counts bytes, and events if it is asked to, and answers 204.
 pub(super) struct Counter {
     pub(super) address: SocketAddr,
     came: Arc<Mutex<Vec<Came>>>,
 }
 
 impl Counter {
-    pub(super) fn start() -> std::io::Result<Self> {
+    pub(super) fn start(with_events: bool) -> std::io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let address = listener.local_addr()?;
         let came = Arc::<Mutex<Vec<Came>>>::default();
@@ -140,7 +143,7 @@ impl Counter {
             for stream in listener.incoming().flatten() {
                 let counted = Arc::clone(&counted);
                 // A connection ends with the server that opened it.
-                std::thread::spawn(move || drop(count(stream, &counted)));
+                std::thread::spawn(move || drop(count(stream, &counted, with_events)));
             }
         });
         Ok(Self { address, came })
@@ -155,14 +158,14 @@ impl Counter {
         (seconds.max(f64::EPSILON), came.iter().map(|one| one.bytes).sum())
     }
 
-    /// When each of the first `count` records was there that came after `begin`.
-    pub(super) async fn records(&self, begin: Instant, count: u64) -> Result<Vec<Instant>, Failed> {
+    /// When each of the first `count` events was there that came after `begin`.
+    pub(super) async fn events(&self, begin: Instant, count: u64) -> Result<Vec<Instant>, Failed> {
         let waited = Instant::now();
         while waited.elapsed() < SENT_WAIT {
             let arrived: Vec<Instant> = {
                 let came = self.came.lock().expect("no holder of the lock panics");
                 let late = came.iter().filter(|one| one.end > begin);
-                late.flat_map(|one| (0..one.records).map(|_| one.end)).collect()
+                late.flat_map(|one| (0..one.events).map(|_| one.end)).collect()
             };
             if arrived.len() as u64 >= count {
                 return Ok(arrived.into_iter().take(count as usize).collect());
@@ -173,25 +176,19 @@ impl Counter {
     }
 }
 
-fn count(stream: TcpStream, came: &Mutex<Vec<Came>>) -> std::io::Result<()> {
+fn count(stream: TcpStream, came: &Mutex<Vec<Came>>, with_events: bool) -> std::io::Result<()> {
     let mut answers = stream.try_clone()?;
     let mut stream = BufReader::with_capacity(1 << 16, stream);
     while let Some(length) = head(&mut stream)? {
         let begin = Instant::now();
-        let (mut bytes, mut lines) = (0, 0);
         let mut body = stream.by_ref().take(length);
-        loop {
-            let part = body.fill_buf()?;
-            if part.is_empty() {
-                break;
-            }
-            lines += part.iter().filter(|byte| **byte == b'\n').count() as u64;
-            let read = part.len();
-            bytes += read as u64;
-            body.consume(read);
+        let (mut text, mut bytes) = (Vec::new(), 0);
+        if with_events {
+            bytes += body.read_to_end(&mut text)? as u64;
         }
-        let records = lines.saturating_sub(1);
-        let one = Came { begin, end: Instant::now(), bytes, records };
+        bytes += std::io::copy(&mut body, &mut std::io::sink())?;
+        let events = String::from_utf8_lossy(&text).matches(EVENT).count() as u64;
+        let one = Came { begin, end: Instant::now(), bytes, events };
         came.lock().expect("no holder of the lock panics").push(one);
         answers.write_all(b"HTTP/1.1 204 No Content\r\n\r\n")?;
     }
