@@ -460,8 +460,8 @@ def make_entries():
     log.signed("system.access", came, at(12), "access")
     for wrong in (
         linked, linked | {"key_id": "0123456789abcdef"}, linked | {"sha256": b64url(sha256(b"x"))}, linked | {"roles": ["admin"]}, linked | {"person": None},
-        came | {"how": "key"}, came | {"how": "oidc", "issuer": "https://id.example.com/"}, {k: v for k, v in came.items() if k != "issuer"},
-        came | {"by": came["by"] | {"person": "p-bob"}}, came | {"by": came["by"] | {"key": "fedcba9876543210"}}, came | {"by": {"command": "init"}},
+        came | {"how": "key"}, came | {"how": "slack"}, {k: v for k, v in came.items() if k != "issuer"},
+        came | {"by": {"key": came["by"]["key"]}}, came | {"by": came["by"] | {"approval": "apr-1"}}, came | {"by": {"command": "init"}},
         {"op": "read", "from": 3, "to": 3, "seconds": 600, "by": admin}, {"op": "read", "from": 2, "to": 3, "by": admin},
         {"op": "remove", "key_id": "0123456789abcdef"}, {"op": "remove", "key_id": "0123456789abcdef", "by": {"key": "fedc"}},
         {"op": "remove", "key_id": "0123456789abcdef", "by": admin | {"command": "init"}},

@@ -56,6 +56,16 @@ pub enum Access {
     },
 }
 
+impl Access {
+    /// True if it is a sign-in in its form: a key of a person alone, and an issuer exactly for an account. Whether the key is in
+    /// force, posting does not ask: a message is posted again (`fsck`) also where those before it are gone.
+    pub fn is_a_sign_in(&self) -> bool {
+        let Self::SignedIn { how, issuer, by, .. } = self else { return false };
+        let of_a_person = matches!(by, By::Key { person: Some(_), approval: None, .. });
+        of_a_person && (*how == How::Oidc) == issuer.is_some()
+    }
+}
+
 /// What a person signs in with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
