@@ -4,11 +4,13 @@
 //! no Unicode table and no list of a library is in it. A library only searches for the texts of our lists.
 
 mod calendar;
+mod copies;
 mod dates;
 mod discord;
 mod escapes;
 pub(super) mod iban;
 mod mail;
+mod marks;
 mod numbers;
 mod odd;
 mod own;
@@ -17,7 +19,9 @@ mod secrets;
 mod tables;
 
 pub(super) use own::{Check, Own};
+pub(super) use scan::forms_of;
 
+use copies::Copy;
 use scan::{Automaton, Shared, Take, Text, Words};
 use secrets::{Class, Row, SUMMED, TABLE, is_placeholder, is_summed, length};
 use std::{cmp::Reverse, sync::LazyLock};
@@ -164,6 +168,11 @@ impl Chosen {
         Self(self.0 | other.0)
     }
 
+    /// Those of them that are a tenant's own.
+    pub(super) fn own(self) -> Self {
+        Self(self.0 >> NAMES.len() << NAMES.len())
+    }
+
     /// Those of provider's secrets.
     pub(super) fn secrets() -> Self {
         Self::of(OF_PEOPLE.len()..NAMES.len())
@@ -178,12 +187,25 @@ pub(super) struct Span {
     pub(super) detector: usize,
 }
 
-/// What the chosen detectors find in a text, in order. Spans that overlap are one: the earlier gives the name, then the
-/// longer, then the first in the order of the set.
+/// What the chosen detectors find in a text as it is written, and with the escapes decoded that are written in it, in order.
+/// Spans that overlap are one: the earlier gives the name, then the longer, then the first in the order of the set.
 ///
 /// `label`: name of the member that holds the text.
 pub(super) fn find(text: &str, label: &str, chosen: Chosen, own: &[Own]) -> Vec<Span> {
-    let shared = Shared::new(&LISTS);
+    let mut found = as_written(text, label, chosen, own);
+    for copy in Copy::all(text) {
+        let spans = as_written(&copy.text, label, chosen, own).into_iter();
+        found.extend(spans.map(|Span { start, end, detector }| {
+            let (start, end) = copy.original((start, end));
+            Span { start, end, detector }
+        }));
+    }
+    merged(found)
+}
+
+/// What the chosen detectors find, in any order.
+fn as_written(text: &str, label: &str, chosen: Chosen, own: &[Own]) -> Vec<Span> {
+    let shared = Shared::new(&LISTS, own);
     let text = Text::new(text, label, &shared);
     let mut found = Vec::new();
     for (detector, find) in FINDERS.iter().filter(|(place, _)| chosen.has(*place)) {
@@ -198,7 +220,7 @@ pub(super) fn find(text: &str, label: &str, chosen: Chosen, own: &[Own]) -> Vec<
             own.find(text, &mut |start, end| found.push(Span { start, end, detector }));
         }
     }
-    merged(found)
+    found
 }
 
 /// Secrets that are known by what they begin with.

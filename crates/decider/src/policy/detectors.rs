@@ -109,7 +109,7 @@ fn own(node: Node, mistakes: &Mistakes<'_>) -> Option<Own> {
     let pattern = pattern
         .and_then(|(text, at)| Pattern::finder(&text).map_err(|why| mistakes.note(at, why)).ok());
     let words = fields.texts("words").unwrap_or_default();
-    let words = words.into_iter().map(|(word, _)| word.to_ascii_lowercase()).collect();
+    let words = words.iter().flat_map(|(word, _)| detect::forms_of(word)).collect();
     let check = match fields.text("check") {
         None => Check::None,
         Some((word, _)) if word == "luhn" => Check::Luhn,

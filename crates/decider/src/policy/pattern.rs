@@ -48,9 +48,9 @@ impl Pattern {
         Ok(pattern)
     }
 
-    /// What it finds, from left to right, without overlap.
-    pub(super) fn spans(&self, text: &str) -> impl Iterator<Item = (usize, usize)> {
-        self.0.find_iter(text).map(|found| (found.start(), found.end()))
+    /// The first that it finds from this place on.
+    pub(super) fn span_from(&self, text: &str, from: usize) -> Option<(usize, usize)> {
+        self.0.find_at(text, from).map(|found| (found.start(), found.end()))
     }
 
     fn compile(text: &str, around: impl Fn(&str) -> String) -> Result<Self, String> {

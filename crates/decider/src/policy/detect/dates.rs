@@ -38,7 +38,7 @@ pub(super) fn of_birth(text: Text<'_>, take: &mut Take<'_>) {
             continue;
         };
         let in_list = taken.is_some_and(|taken| text.continues(taken, at));
-        let is_said = || text.since((last, at), &BIRTH, &OTHER).is_some();
+        let is_said = || text.since((last, at), &BIRTH, &OTHER, Some("date-of-birth")).is_some();
         if in_list || is_said() || text.is_named(at, &BIRTH) || is_said_after(text, end) {
             take(at, end);
             taken = Some(end);
@@ -49,7 +49,7 @@ pub(super) fn of_birth(text: Text<'_>, take: &mut Take<'_>) {
 
 fn is_said_after(text: Text<'_>, end: usize) -> bool {
     let window = text.after(end);
-    let Some(word) = BIRTH.last(window) else { return false };
+    let Some(word) = BIRTH.last(&window) else { return false };
     // What follows the word may be the date that it is about.
     let from = (end + word).min(text.bytes.len());
     let rest = &text.bytes[from..(from + CLEAR).min(text.bytes.len())];

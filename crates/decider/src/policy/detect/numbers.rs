@@ -367,7 +367,10 @@ fn is_number(word: &[u8]) -> bool {
 
 /// True if words for a medical record come shortly before, in the same sentence, with few words between.
 fn is_said(text: Text<'_>, (last, at): (usize, usize)) -> bool {
-    let Some(between) = text.since((last, at), &MRN_WORDS, &MRN_OTHER) else { return false };
+    // Every number ends the search, and so does every mark in the place of one.
+    let Some(between) = text.since((last, at), &MRN_WORDS, &MRN_OTHER, None) else {
+        return false;
+    };
     let is_markup = between.iter().any(|byte| matches!(byte, b'<' | b'=' | b'>'))
         || between.windows(8).any(|window| window == b"values (");
     let ends = [&b". "[..], b"? ", b"! "];

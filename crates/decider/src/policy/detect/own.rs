@@ -16,16 +16,22 @@ pub(in crate::policy) enum Check {
 pub(in crate::policy) struct Own {
     pub(in crate::policy) name: String,
     pub(in crate::policy) pattern: Pattern,
-    /// One of them must be near. Empty: nothing must.
+    /// One of them must be near, as [`forms_of`](super::forms_of) gives them. Empty: nothing must.
     pub(in crate::policy) words: Vec<String>,
     pub(in crate::policy) check: Check,
 }
 
 impl Own {
     pub(super) fn find(&self, text: Text<'_>, take: &mut Take<'_>) {
-        for (start, end) in self.pattern.spans(text.whole) {
-            let near = self.words.is_empty() || text.is_beside((start, end), &self.words);
-            if near && self.is_sound(&text.bytes[start..end]) {
+        let mut from = 0;
+        while let Some((start, end)) = self.pattern.span_from(text.whole, from) {
+            if !self.is_sound(&text.bytes[start..end]) {
+                // A good one may begin within a wrong one.
+                from = start + text.whole[start..].chars().next().map_or(1, char::len_utf8);
+                continue;
+            }
+            from = end;
+            if self.words.is_empty() || text.is_beside((start, end), &self.words) {
                 take(start, end);
             }
         }

@@ -2,19 +2,17 @@
 
 pub(super) use aho_corasick::AhoCorasick as Automaton;
 
-use super::{escapes, tables::Tables};
+use super::{escapes, marks, own::Own, tables::Tables};
 use aho_corasick::{AhoCorasickKind, Match};
-use std::{cell::OnceCell, sync::OnceLock};
+use std::{borrow::Cow, cell::OnceCell, sync::OnceLock};
 
 /// Bytes before a place in which words count, and after it.
 const BEFORE: usize = 56;
 const AFTER: usize = 28;
-/// Longest mark that stands in the place of a value.
-const MARK_BYTES_MAX: usize = 100;
 
 /// What several detectors ask of one text: read once.
 #[derive(Default)]
-pub(super) struct Shared {
+pub(super) struct Shared<'o> {
     tables: OnceCell<Tables>,
     /// The runs of digits: start and end of each.
     digits: OnceCell<Vec<(usize, usize)>>,
@@ -24,11 +22,13 @@ pub(super) struct Shared {
     may_escape: OnceCell<bool>,
     /// The lists of words of all detectors.
     lists: &'static [&'static Words],
+    /// The tenant's own detectors: their names may be in marks.
+    own: &'o [Own],
 }
 
-impl Shared {
-    pub(super) fn new(lists: &'static [&'static Words]) -> Self {
-        Self { lists, ..Self::default() }
+impl<'o> Shared<'o> {
+    pub(super) fn new(lists: &'static [&'static Words], own: &'o [Own]) -> Self {
+        Self { lists, own, ..Self::default() }
     }
 
     /// The lists of which the text has a word: one pass for all detectors.
@@ -109,7 +109,7 @@ fn stands_alone(plain: &[u8], start: usize, end: usize) -> bool {
 /// A text that is scanned.
 #[derive(Clone, Copy)]
 pub(super) struct Text<'t> {
-    shared: &'t Shared,
+    shared: &'t Shared<'t>,
     pub(super) whole: &'t str,
     pub(super) bytes: &'t [u8],
     /// Name of the member that holds it: it counts as a word before every place.
@@ -120,7 +120,7 @@ pub(super) struct Text<'t> {
 pub(super) type Take<'f> = dyn FnMut(usize, usize) + 'f;
 
 impl<'t> Text<'t> {
-    pub(super) fn new(text: &'t str, label: &'t str, shared: &'t Shared) -> Self {
+    pub(super) fn new(text: &'t str, label: &'t str, shared: &'t Shared<'t>) -> Self {
         Self { whole: text, bytes: text.as_bytes(), label, shared }
     }
 
@@ -189,25 +189,31 @@ impl<'t> Text<'t> {
 
     /// True if one of the words is in the name of the member, shortly before `start`, or at the head of its column.
     pub(super) fn follows(&self, start: usize, words: &Words) -> bool {
-        words.are_in(&self.bytes[self.clear(0, start)..start]) || self.is_named(start, words)
+        words.are_in(&self.said(start)) || self.is_named(start, words)
     }
 
     /// True if one of the words is in the name of the member, or at the head of the column.
     pub(super) fn is_named(&self, start: usize, words: &Words) -> bool {
         let tables = || self.shared.tables.get_or_init(|| Tables::of(self.bytes));
         words.are_in(self.label.as_bytes())
-            || tables().heads(self.bytes, start).any(|head| words.are_in(head))
+            || tables()
+                .heads(self.bytes, start)
+                .any(|head| words.are_in(&marks::unmarked(head, (0, head.len()), self.shared.own)))
     }
 
     /// What stands between the last of the words and `start`, not before `from`; nothing if one of the others comes
-    /// after it.
+    /// after it. A mark of the detector `of` ends the search as its value did, or any mark if there is no `of`.
     pub(super) fn since(
         &self,
         (from, start): (usize, usize),
         words: &Words,
         others: &Words,
+        of: Option<&str>,
     ) -> Option<Vec<u8>> {
-        let window = plain(&self.bytes[self.clear(from, start)..start]);
+        let least = from.max(start.saturating_sub(BEFORE));
+        let marked = marks::last_end(self.bytes, (least, start), self.shared.own, of);
+        let window = (marked.unwrap_or(least), start);
+        let window = plain(&marks::unmarked(self.bytes, window, self.shared.own));
         let after = words.last_in(&window)?;
         (others.last_in(&window).unwrap_or(0) < after).then(|| window[after..].to_vec())
     }
@@ -222,58 +228,79 @@ impl<'t> Text<'t> {
 
     /// As [`follows`](Self::follows), or shortly after `end`.
     pub(super) fn is_near(&self, (start, end): (usize, usize), words: &Words) -> bool {
-        self.follows(start, words) || words.are_in(self.after(end))
+        self.follows(start, words) || words.are_in(&self.after(end))
     }
 
     /// True if one of the words is in the name of the member, or shortly before or after a place.
     pub(super) fn is_beside(&self, (start, end): (usize, usize), words: &[String]) -> bool {
         let has = |bytes: &[u8]| {
-            let plain = plain(bytes);
-            let is_at =
-                |word: &String| (0..plain.len()).any(|at| is_word(&plain, at, word.as_bytes()));
-            words.iter().any(is_at)
+            [folded(bytes, true), folded(bytes, false)].iter().any(|plain| {
+                let is_at =
+                    |word: &String| (0..plain.len()).any(|at| is_word(plain, at, word.as_bytes()));
+                words.iter().any(is_at)
+            })
         };
-        has(self.label.as_bytes())
-            || has(&self.bytes[self.clear(0, start)..start])
-            || has(self.after(end))
+        has(self.label.as_bytes()) || has(&self.said(start)) || has(&self.after(end))
     }
 
-    /// The bytes shortly after a place, up to a mark.
-    pub(super) fn after(&self, end: usize) -> &[u8] {
-        let bytes = &self.bytes[end..end.saturating_add(AFTER).min(self.bytes.len())];
-        let marked = (0..bytes.len()).find(|at| is_mark(&bytes[*at..]));
-        &bytes[..marked.unwrap_or(bytes.len())]
+    /// The bytes shortly before a place.
+    fn said(&self, start: usize) -> Cow<'t, [u8]> {
+        let window = (start.saturating_sub(BEFORE), start);
+        marks::unmarked(self.bytes, window, self.shared.own)
     }
 
-    /// Where the bytes before `start` begin in which words count: not before `from`, and after the last mark. The name of a
-    /// detector in a mark is no word.
-    fn clear(&self, from: usize, start: usize) -> usize {
-        let least = from.max(start.saturating_sub(BEFORE));
-        let first = least.saturating_sub(MARK_BYTES_MAX);
-        let marks = (first..start).filter(|at| is_mark(&self.bytes[*at..start]));
-        let ends = marks
-            .map(|at| at + self.bytes[at..start].iter().take_while(|byte| **byte != b']').count());
-        ends.max().map_or(least, |end| least.max(end.min(start)))
+    /// The bytes shortly after a place.
+    pub(super) fn after(&self, end: usize) -> Cow<'t, [u8]> {
+        let window = (end, end.saturating_add(AFTER).min(self.bytes.len()));
+        marks::unmarked(self.bytes, window, self.shared.own)
     }
 }
 
-fn is_mark(bytes: &[u8]) -> bool {
-    bytes.first() == Some(&b'[')
-        && (bytes.starts_with(b"[REDACTED:") || bytes.starts_with(b"[TOKEN:"))
+/// A tenant's own word as words are compared: with a space at its changes of case, and without.
+pub(in crate::policy) fn forms_of(word: &str) -> Vec<String> {
+    let form = |split| String::from_utf8_lossy(&folded(word.as_bytes(), split)).into_owned();
+    let mut forms = vec![form(true), form(false)];
+    forms.dedup();
+    forms
 }
 
 /// These bytes as words are compared: case does not count; `_`, `-` and the change of case in `birthDate` are a space.
 fn plain(bytes: &[u8]) -> Vec<u8> {
-    let mut plain = Vec::with_capacity(bytes.len() + bytes.len() / 8 + 8);
+    folded(bytes, true)
+}
+
+/// `split`: whether a change of case is a space.
+fn folded(bytes: &[u8], split: bool) -> Vec<u8> {
+    let mut folded = Vec::with_capacity(bytes.len() + bytes.len() / 8 + 8);
     let mut before = 0_u8;
     for byte in bytes {
-        if before.is_ascii_lowercase() && byte.is_ascii_uppercase() {
-            plain.push(b' ');
+        if split && before.is_ascii_lowercase() && byte.is_ascii_uppercase() {
+            folded.push(b' ');
         }
-        plain.push(if matches!(byte, b'_' | b'-') { b' ' } else { byte.to_ascii_lowercase() });
+        if byte.is_ascii() {
+            folded.push(if matches!(byte, b'_' | b'-') { b' ' } else { byte.to_ascii_lowercase() });
+        } else {
+            let (first, second) = small(before, *byte);
+            if let Some(last) = folded.last_mut().filter(|_| first != before) {
+                *last = first;
+            }
+            folded.push(second);
+        }
         before = *byte;
     }
-    plain
+    folded
+}
+
+/// The small letter of a capital of Latin-1, Greek or Cyrillic in UTF-8: a fixed list, whatever the version of Unicode is.
+const fn small(first: u8, second: u8) -> (u8, u8) {
+    match (first, second) {
+        (0xc3, 0x80..=0x96 | 0x98..=0x9e) | (0xce, 0x91..=0x9f) | (0xd0, 0x90..=0x9f) => {
+            (first, second + 0x20)
+        }
+        (0xce, 0xa0..=0xa9) | (0xd0, 0xa0..=0xaf) => (first + 1, second - 0x20),
+        (0xd0, 0x80..=0x8f) => (first + 1, second + 0x10),
+        _ => (first, second),
+    }
 }
 
 /// The Luhn check of digits.

@@ -117,6 +117,99 @@ fn escapes_and_colours_hide_nothing() {
     check("m4111111111111111", &[]);
 }
 
+/// A word may begin behind an escape or a colour, and a value may have some within it.
+#[test]
+fn p16_escapes_and_colours_are_read_within_values_and_words() {
+    for before in [
+        "x\\n", "x\\t", "x\\\\n", "\x1b[1m", "x\x1b[1m", "x%0A", "x%20", "\x1b[K", "\u{9b}1m",
+        "x\\e[m",
+    ] {
+        for (said, value, name) in [
+            ("ssn ", "536904399", "us-ssn"),
+            ("born ", "1980-02-03", "date-of-birth"),
+            ("", "MRN-00483921", "medical-record"),
+            ("medical record ", "00483921", "medical-record"),
+            ("datadog ", "0123456789abcdef0123456789abcdea", "datadog-key"),
+        ] {
+            check(&format!("{before}{said}{value} "), &[&format!("{name} {value}")]);
+        }
+    }
+    for value in [
+        "\\u0044E89370400440532013000",
+        "%44%4589370400440532013000",
+        "DE89\\u00203704\\u00200044\\u00200532\\u00200130\\u002000",
+        "DE89%203704%200044%200532%200130%2000",
+        "DE89\x1b[01;31m\x1b[K3704\x1b[m\x1b[K00440532013000",
+        "DE89\\e[31m 3704\\e[m00440532013000",
+        "DE89\u{9b}31m370400440532013000",
+    ] {
+        check(&format!("to {value}, please"), &[&format!("iban {value}")]);
+    }
+    let colour = "\x1b[0;1;2;3;4;5;6;7;8;9;10;11m";
+    check(&format!("x{colour}DE89370400440532013000"), &["iban DE89370400440532013000"]);
+    check("%44E89370400440532013001 \\u0044 50% C:\\new", &[]);
+}
+
+fn own(pattern: &str, words: &[&str], check: Check) -> Own {
+    let words = words.iter().flat_map(|word| forms_of(word)).collect();
+    let pattern = crate::policy::pattern::Pattern::finder(pattern).unwrap();
+    Own { name: "own".into(), pattern, words, check }
+}
+
+/// What an own detector finds.
+fn found_by(own: Own, text: &str) -> Vec<&str> {
+    let spans = find(text, "", Chosen::of([NAMES.len()]), &[own]);
+    spans.iter().map(|span| &text[span.start..span.end]).collect()
+}
+
+/// Words of own detectors are read as the text is: case, `_`, `-` and inner capitals make no difference.
+#[test]
+fn words_of_own_detectors() {
+    let words = ["member-no", "member_no", "memberNo", "member no", "Member No", "MEMBER_NO"];
+    for word in words {
+        for said in words.into_iter().chain(["MemberNo", "MEMBER-NO"]) {
+            let text = format!("{said} 12345678");
+            assert_eq!(
+                found_by(own("[0-9]{8}", &[word], Check::None), &text),
+                ["12345678"],
+                "{word} {said}"
+            );
+        }
+    }
+    for (word, text) in [
+        ("memberno", "memberNo 12345678"),
+        ("memberNo", "memberno 12345678"),
+        ("\u{c4}rzte", "\u{e4}rzte 12345678"),
+        ("\u{e4}rzte", "\u{c4}RZTE 12345678"),
+        ("\u{43d}\u{43e}\u{43c}\u{435}\u{440}", "\u{41d}\u{41e}\u{41c}\u{415}\u{420} 12345678"),
+        ("\u{3b1}\u{3c1}", "\u{391}\u{3a1} 12345678"),
+        ("no", "x\\nno 12345678"),
+        ("no", "no [REDACTED:own] 12345678"),
+    ] {
+        assert_eq!(
+            found_by(own("[0-9]{8}", &[word], Check::None), text),
+            ["12345678"],
+            "{word} {text}"
+        );
+    }
+    assert_eq!(
+        found_by(own("[0-9]{8}", &["own"], Check::None), "[REDACTED:own] 12345678"),
+        [""; 0]
+    );
+    assert_eq!(found_by(own("[0-9]{8}", &["member-no"], Check::None), "member 12345678"), [""; 0]);
+}
+
+/// What fails the check swallows nothing that begins within it.
+#[test]
+fn checks_of_own_detectors() {
+    let luhn = || own("[0-9]{4}-[0-9]{4}", &[], Check::Luhn);
+    assert_eq!(found_by(luhn(), "2026-1234-5674"), ["1234-5674"]);
+    assert_eq!(found_by(luhn(), "1234-5674 1234-5675 1234-5674"), ["1234-5674", "1234-5674"]);
+    let one = own("[0-9]{1,200}", &[], Check::Luhn);
+    let text = "1".repeat(64 << 10);
+    assert!(!find(&text, "", Chosen::of([NAMES.len()]), &[one]).is_empty());
+}
+
 #[test]
 fn addresses_and_telephones() {
     check(
@@ -198,7 +291,20 @@ fn words_beside_a_value() {
         "{\"dob\": [\"1985-03-12\", \"1986-04-13\"]}",
         &["date-of-birth 1985-03-12", "date-of-birth 1986-04-13"],
     );
-    // The name of a detector in a mark is no word.
+    // The name of a detector in a mark is no word, and what stands before the mark still is one.
+    check("my ssn is [REDACTED:iban] 536904399", &["us-ssn 536904399"]);
+    check("536904399 [REDACTED:iban] ssn", &["us-ssn 536904399"]);
+    check("born on [REDACTED:card] 1980-02-03", &["date-of-birth 1980-02-03"]);
+    check("DOB [REDACTED:date-of-birth] and 2024-10-23", &[]);
+    check("MRN [REDACTED:medical-record] 00483921", &[]);
+    check("a | [REDACTED:us-ssn]\n1 | 536904399", &[]);
+    // What only looks like a mark hides no word.
+    for mark in ["[REDACTED:x]", "[REDACTED:iban", "[TOKEN:", "[TOKEN:iban:x]", "[REDACTED:]"] {
+        check(&format!("my ssn is {mark} 536904399"), &["us-ssn 536904399"]);
+        check(&format!("born on {mark} 1980-02-03"), &["date-of-birth 1980-02-03"]);
+        check(&format!("medical record {mark} 00483921"), &["medical-record 00483921"]);
+    }
+    check("[REDACTED:ssn] 536904399", &["us-ssn 536904399"]);
     check("DOB [REDACTED:date-of-birth], seen 2024-10-23", &[]);
     check("2024-10-23 [REDACTED:date-of-birth]", &[]);
     check("[REDACTED:us-ssn] 536904399", &[]);
@@ -231,6 +337,12 @@ fn p13_every_text_takes_linear_time() {
         "a-",
         "secret ",
         "hooks.slack.com/services/",
+        "[REDACTED:",
+        "ssn [REDACTED:us-ssn] 536904399 ",
+        "\\u0044",
+        "%c3",
+        "\x1b[",
+        "\x1b[1mssn ",
     ] {
         let text = unit.repeat((256 << 10) / unit.len());
         let before = std::time::Instant::now();
