@@ -31,6 +31,7 @@ mod list;
 mod mistakes;
 mod on;
 mod opened;
+mod owned;
 mod param;
 mod parent;
 mod pattern;

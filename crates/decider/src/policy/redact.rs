@@ -6,6 +6,7 @@ use super::{
     encoded::{Encoded, Reading},
     label::labelled,
     opened::{FormPart, LEVELS_MAX, Opened, escaped},
+    owned::owned_member,
     pointer::Pointer,
     redacted::{Redaction, Tokens, mark},
 };
@@ -15,9 +16,11 @@ use ledger::{
 };
 use std::collections::BTreeSet;
 
+pub(super) use super::owned::owned;
+
 /// Most places of a call that are redacted. Beyond that, the call is an error.
 const FOUND_MAX: usize = 2_000;
-/// Shorter names, and numbers with fewer digits, hold nothing that a detector knows.
+/// Shorter names, and numbers with fewer digits, hold nothing that a detector of the set knows.
 const NAME_BYTES_MIN: usize = 6;
 const NUMBER_LEAST: f64 = 10_000_000.0;
 
@@ -107,6 +110,14 @@ struct Place {
     inside: Vec<String>,
 }
 
+/// A step to a member or an element.
+#[derive(Clone, Copy)]
+struct Step<'s> {
+    name: &'s str,
+    /// The number of an element is no name.
+    is_member: bool,
+}
+
 type Walked<T> = Result<Option<T>, &'static str>;
 
 impl Walk<'_> {
@@ -139,7 +150,9 @@ impl Walk<'_> {
             Value::Array(elements) => {
                 let mut changed: Option<Vec<Value<'static>>> = None;
                 for (nth, element) in elements.iter().enumerate() {
-                    let new = self.below(element, (&nth.to_string(), label), place, asked)?;
+                    let nth_step = nth.to_string();
+                    let step = Step { name: &nth_step, is_member: false };
+                    let new = self.below(element, (step, label), place, asked)?;
                     if let Some(new) = new {
                         changed.get_or_insert_with(|| elements.iter().map(owned).collect())[nth] =
                             new;
@@ -151,7 +164,8 @@ impl Walk<'_> {
                 let mut changed: Option<Vec<Member<'static>>> = None;
                 for (nth, (name, member)) in members.iter().enumerate() {
                     let label = labelled(label, name);
-                    let new = self.below(member, (name, &label), place, asked)?;
+                    let step = Step { name, is_member: true };
+                    let new = self.below(member, (step, &label), place, asked)?;
                     if let Some(new) = new {
                         changed.get_or_insert_with(|| members.iter().map(owned_member).collect())
                             [nth]
@@ -167,17 +181,19 @@ impl Walk<'_> {
     fn below(
         &mut self,
         value: &Value<'_>,
-        (step, label): (&str, &str),
+        (step, label): (Step<'_>, &str),
         place: &mut Place,
         asked: Option<&Wanted>,
     ) -> Walked<Value<'static>> {
-        let escaped = step.replace('~', "~0").replace('/', "~1");
+        let escaped = step.name.replace('~', "~0").replace('/', "~1");
         if let Some(asked) = asked {
             let within = place.inside.last_mut().expect("within a text");
             let before = within.len();
             within.push('/');
             within.push_str(&escaped);
-            self.name(step, asked)?;
+            if step.is_member {
+                self.name(step.name, asked)?;
+            }
             let new = self.value(value, label, place, Some(asked))?;
             place.inside.last_mut().expect("within a text").truncate(before);
             return Ok(new);
@@ -185,9 +201,10 @@ impl Walk<'_> {
         let before = place.at.len();
         place.at.push('/');
         place.at.push_str(&escaped);
-        place.steps.push(step.to_owned());
-        let wanted = self.wanted(place, None);
-        if let Err(why) = self.name(step, &wanted) {
+        place.steps.push(step.name.to_owned());
+        if step.is_member
+            && let Err(why) = self.name(step.name, &self.wanted(place, None))
+        {
             // The place of the object: that of the member would say what must be redacted.
             place.at.truncate(before);
             return Err(why);
@@ -200,9 +217,9 @@ impl Walk<'_> {
 
     /// The name of a member can't be redacted: another member may have the new one.
     fn name(&self, name: &str, wanted: &Wanted) -> Result<(), &'static str> {
-        let found = name.len() >= NAME_BYTES_MIN
-            && !wanted.chosen.is_empty()
-            && !find(name, "", wanted.chosen, &self.detectors.own).is_empty();
+        let is_long = name.len() >= NAME_BYTES_MIN;
+        let chosen = if is_long { wanted.chosen } else { wanted.chosen.own() };
+        let found = !chosen.is_empty() && !find(name, "", chosen, &self.detectors.own).is_empty();
         if found { Err("the name of a member holds what must be redacted") } else { Ok(()) }
     }
 
@@ -378,19 +395,3 @@ impl Walk<'_> {
 
 /// Most detectors that one text is noted for: those of a set.
 const DETECTORS_HERE: usize = super::detect::DETECTORS_MAX;
-
-/// The same value, without its text.
-pub(super) fn owned(value: &Value<'_>) -> Value<'static> {
-    match value {
-        Value::Null => Value::Null,
-        Value::Bool(is) => Value::Bool(*is),
-        Value::Number(number) => Value::Number(*number),
-        Value::String(text) => Value::String(text.to_string().into()),
-        Value::Array(elements) => Value::Array(elements.iter().map(owned).collect()),
-        Value::Object(members) => Value::Object(members.iter().map(owned_member).collect()),
-    }
-}
-
-fn owned_member((name, value): &Member<'_>) -> Member<'static> {
-    (name.to_string().into(), owned(value))
-}

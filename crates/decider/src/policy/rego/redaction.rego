@@ -52,7 +52,6 @@ findings(c, ask) := [one |
 finding(path, value, wanted) := {"state": state, "spans": []} if {
 	name := path[count(path) - 1]
 	is_string(name)
-	bytes(name) >= 6
 	found := find(name, "", object.keys(wanted))
 	state := name_state(found)
 	state != "none"
@@ -172,23 +171,22 @@ below(c, steps, names) := [one |
 # True if the text may be JSON, base64 or a form, into which OPA does not look; or has characters that are read otherwise.
 is_opened(text) if startswith(text, "\ufeff")
 
-is_opened(text) if regex.match(`^[ \t\r\n]*[{\[]`, text)
+is_opened(text) if regex.match(`^[ \t\r\n]*["{\[]`, text)
 
-is_opened(text) if regex.match(`[\\\x{a0}\x{1b}]|%[0-9A-Fa-f]{2}`, text)
+is_opened(text) if regex.match(`[\\\x{a0}\x{1b}\x{9b}]|%[0-9A-Fa-f]{2}`, text)
 
-is_opened(text) if regex.match(`^[!-~]*=[!-~]*$`, text)
+is_opened(text) if regex.match(`^[ \t\r\n]*[^\x00-\x20]*=[^\x00-\x20]*[ \t\r\n]*$`, text)
 
 is_opened(text) if {
 	regex.match(`^[ \t\r\n]*[A-Za-z0-9+/_=-]{16,}[ \t\r\n]*$`, text)
 	not is_unreadable(trim(text, " \t\r\n="))
 }
 
-# True if it is no base64, or base64 of no text: neither UTF-8, nor with enough readable characters in a row as UTF-16 or as
-# single bytes.
-is_unreadable(text) if count(text) % 4 == 1
-
+# True if it is base64 of no text: neither UTF-8, nor with enough readable characters in a row as UTF-16 or as single bytes. One
+# character beyond the last whole byte says nothing.
 is_unreadable(text) if {
-	padded := concat("", [text, ["", "", "==", "="][count(text) % 4]])
+	beyond := [0, 1, 0, 0][count(text) % 4]
+	padded := concat("", [substring(text, 0, count(text) - beyond), ["", "", "==", "="][count(text) % 4]])
 	bytes_ := hex.encode(base64.decode(replace(replace(padded, "-", "+"), "_", "/")))
 	not regex.match(utf8_bytes, bytes_)
 	not regex.match(`^(?:..)*?(?:00(?:[2-6].|7[0-9a-e])){6}`, bytes_)
@@ -265,10 +263,11 @@ is_alnum(one) if regex.match(`^[A-Za-z0-9]$`, one)
 
 is_digit(one) if regex.match(`^[0-9]$`, one)
 
-own(detector, text) := {"x": false, "spans": [piece |
-	some piece in pieces(detector.pattern, text)
-	is_sound(detector.check, piece.text)
-]}
+# What fails the check may hold something that begins within it.
+own(detector, text) := {"x": count(sound) < count(all), "spans": sound} if {
+	all := pieces(detector.pattern, text)
+	sound := [piece | some piece in all; is_sound(detector.check, piece.text)]
+}
 
 is_sound("none", _)
 

@@ -362,3 +362,35 @@ fn own_detectors() {
         assert!(mistakes.iter().any(|mistake| mistake.text.contains(part)), "{own}: {mistakes:?}");
     }
 }
+
+/// A short value of an own detector as the name of a member; the numbers of elements are no names.
+#[test]
+fn p16_short_names_are_looked_at_too() {
+    let own = "language: 1\ndetectors:\n  - {name: one, pattern: \"M-[0-9]{3}|[0-9]\"}\n";
+    let policy = "language: 1\npolicy: p\nclauses:\n  - {id: a, tool: t, then: allow}\n  - {id: s, tool: t, then: sanitize, redact: [{at: \"\", detect: [one]}]}\n";
+    let bundle = bundle(&[("detectors.yaml", own.into()), ("policies/p.yaml", policy.into())]);
+    let code = |params: &str| judged(&bundle, params).code.to_string();
+    assert_eq!(code(r#"{"M-123":true}"#), "condition_error");
+    assert_eq!(code(r#"{"a":"{\"M-123\":true}"}"#), "condition_error");
+    assert_eq!(code(r#"{"a":["x","[\"y\"]"]}"#), "allowed");
+    assert_eq!(code(r#"{"a":["M-123"]}"#), "sanitized");
+}
+
+/// What readers find in a text that is none of ours, and what is written in its place.
+#[test]
+fn p16_what_lenient_readers_find() {
+    let all = "then: sanitize, redact: [{at: \"\", detect: [iban, us-ssn]}]";
+    for (before, after) in [
+        (r#""\\u0044E89370400440532013000""#, r#""[REDACTED:iban]""#),
+        (r#""\"\\u0044E89370400440532013000\"""#, r#""\"[REDACTED:iban]\"""#),
+        (
+            r#""https://x.example/p?a&b=DE89+3704+0044+0532+0130+00#t""#,
+            r#""https://x.example/p?a&b=%5BREDACTED%3Aiban%5D#t""#,
+        ),
+        (r#""b=%44E89370400440532013000&c=?x=1""#, r#""b=[REDACTED:iban]&c=?x=1""#),
+        (r#""x\\nssn 536904399""#, r#""x\\nssn [REDACTED:us-ssn]""#),
+    ] {
+        let call = |text: &str| format!(r#"{{"a":{text}}}"#);
+        check(&[ALLOW, all], &call(before), ("sanitize", "sanitized", &call(after)));
+    }
+}
