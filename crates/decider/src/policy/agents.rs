@@ -72,11 +72,12 @@ impl Agents {
         let names = |fields: &mut MapReader<'_>, name: &'static str| -> Vec<(String, Place)> {
             fields.texts(name).unwrap_or_default()
         };
-        let mut agent = Agent::default();
+        let (mut agent, mut groups_at) = (Agent::default(), None);
         for (group, at) in names(&mut fields, "groups") {
             if !is_name(&group) || group == "unregistered" {
                 mistakes.note(at, format!("{group:?} is no name of a group: {NAME_RULE}; `unregistered` has another meaning"));
             }
+            groups_at.get_or_insert(at);
             agent.groups.insert(group);
         }
         agent.owners = names(&mut fields, "owners").into_iter().map(|(owner, _)| owner).collect();
@@ -100,6 +101,9 @@ impl Agents {
         let Some((id, place)) = id else { return };
         if id == ANYBODY && agent.owners.is_empty() {
             mistakes.note(at, "the entry for agents that are not registered needs an owner: owners: [a person's id]");
+        }
+        if let Some(at) = groups_at.filter(|_| id == ANYBODY) {
+            mistakes.note(at, "agents that are not registered are in no group: remove `groups`, and write \"@unregistered\" in the clauses that are for them");
         }
         if id != ANYBODY && !is_name(&id) {
             mistakes.note(place, format!("{id:?}: {NAME_RULE}"));

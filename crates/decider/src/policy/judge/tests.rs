@@ -35,6 +35,21 @@ fn bundle(policies: &[(&str, String)]) -> Bundle {
     Bundle::read(&sources).unwrap_or_else(|mistakes| panic!("{mistakes:?} in {policies:?}"))
 }
 
+#[test]
+fn p16_agents_that_are_not_registered_are_in_no_group() {
+    let agents = AGENTS.replace("{id: \"*\", ", "{id: \"*\", groups: [wild], ");
+    assert_ne!(agents, AGENTS);
+    let deny =
+        "language: 1\npolicy: p\nclauses:\n  - {id: c, agents: [\"@wild\"], tool: t, then: deny}\n";
+    let sources = [("agents.yaml", &*agents), ("tools.yaml", TOOLS), ("policies/p.yaml", deny)];
+    let sources = sources.map(|(path, text)| Source { path, bytes: text.as_bytes() });
+    // Otherwise the clause would be for nobody, and no call of theirs would be denied by it.
+    let Err(mistakes) = Bundle::read(&sources) else { panic!("the clause is for nobody") };
+    let told: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+    assert!(told.len() == 1 && told[0].starts_with("agents.yaml:7:"), "{told:?}");
+    assert!(told[0].contains("write \"@unregistered\""), "{told:?}");
+}
+
 fn facts() -> Facts {
     // 2026-11-27T10:00:00Z, a Friday.
     let berlin = Local { date: "2026-11-27".into(), weekday: 4, minute: 660, offset: 3600 };
