@@ -234,6 +234,30 @@ def test_p14_a_revoked_token_proves_nothing(fresh: Proving) -> None:
     assert desk.server.fsck().code == 0
 
 
+def test_p13_no_gateway_takes_revocation_from_others(fresh: Proving) -> None:
+    """A gateway's share is used up: it is told whom to ask, and other gateways and admins revoke as before."""
+    desk = fresh
+    other = desk.server.client(desk.server.add_key(["enforcer"], producer="gw-2"))
+    stolen, again = desk.issued(), desk.issued()
+    for _ in range(64):
+        token = desk.issued("other-bot", other)
+        revoked = desk.revoke("other-bot", token["jti"], other)
+        assert revoked.status_code == 200, revoked.text
+    assert desk.entry(revoked.json()["index"])["event"]["producer"] == "gw-2"
+    for jti in (desk.issued("other-bot", other)["jti"], None):
+        refused = desk.revoke("other-bot", jti, other)
+        assert (refused.status_code, refused.json()["code"]) == (409, "conflict"), refused.text
+        assert "an admin or a responder can still revoke" in refused.json()["detail"]
+    assert desk.revoke("payments-bot", stolen["jti"], desk.gateway).status_code == 200, "another gateway"
+    assert desk.code(stolen["token"]) == "token_revoked"
+    revoked = desk.revoke("payments-bot")
+    assert revoked.status_code == 200 and "producer" not in desk.entry(revoked.json()["index"])["event"], revoked.text
+    assert desk.code(again["token"]) == "token_revoked"
+    assert desk.revoke("other-bot").status_code == 200, "an admin, for the agent of that gateway"
+    desk.server.stop()
+    assert desk.server.fsck().code == 0
+
+
 def test_p14_keys_are_replaced(fresh: Proving) -> None:
     """After one rotation old tokens verify still, after the second one not; the key set has both, the newest last."""
     desk = fresh

@@ -3,11 +3,14 @@
 
 use crate::{
     entry::{Kind, View},
+    ident::Ident,
     json::Value,
     log::merkle::Hash,
     system::{
         LeafAt,
-        agent::{AGENT_TOKEN_SECONDS_MAX, AgentBody, Issue, REVOKED_MAX, Revoke},
+        agent::{
+            AGENT_TOKEN_SECONDS_MAX, AgentBody, Issue, REVOKED_MAX, REVOKED_OF_GATEWAY_MAX, Revoke,
+        },
     },
     time::Nanos,
 };
@@ -23,10 +26,24 @@ const AFTER_SECONDS: u64 = 300;
 pub struct Identities {
     /// Leaf index of the last revocation.
     pub last: Option<u64>,
-    /// Of single tokens, by the leaf index of the entry that issued each: until when it must be remembered.
-    pub tokens: BTreeMap<u64, Nanos>,
-    /// Of every token of an agent so far: leaf index of the revocation, and until when it must be remembered.
-    pub agents: BTreeMap<String, (u64, Nanos)>,
+    /// Every token that was issued before this leaf index is revoked: people revoked those of too many agents.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub all: Option<u64>,
+    /// Of single tokens, by the leaf index of the entry that issued each.
+    pub tokens: BTreeMap<u64, Kept>,
+    /// Of every token of an agent so far: leaf index of the revocation.
+    pub agents: BTreeMap<String, (u64, Kept)>,
+}
+
+/// How a revocation is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Kept {
+    /// Until when it must be remembered.
+    pub until: Nanos,
+    /// The gateway in whose share it counts. `None`: an admin or a responder revoked it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub producer: Option<Ident>,
 }
 
 impl Identities {
@@ -35,32 +52,70 @@ impl Identities {
     pub fn is_revoked(&self, index: u64, issue: &Issue) -> bool {
         issue.rests_on(index).any(|(agent, token)| {
             let all = self.agents.get(agent).is_some_and(|(before, _)| token < *before);
-            all || self.tokens.contains_key(&token)
+            let with_all = self.all.is_some_and(|before| token < before);
+            all || with_all || self.tokens.contains_key(&token)
         })
     }
 
-    /// True if one more revocation has room at this time.
-    pub fn has_room(&self, now: Nanos) -> bool {
-        let old = |until: &Nanos| *until < now;
-        let over = self.tokens.values().filter(|until| old(until)).count()
-            + self.agents.values().filter(|(_, until)| old(until)).count();
-        self.tokens.len() + self.agents.len() - over < REVOKED_MAX
+    /// True if this revocation has room at this time.
+    pub fn has_room(&self, now: Nanos, revoke: &Revoke) -> bool {
+        self.clone().take((u64::MAX, now), revoke)
+    }
+
+    /// The revocation of the same token, or of the same agent's.
+    fn same(&self, revoke: &Revoke) -> Option<&Kept> {
+        match revoke.token {
+            Some(token) => self.tokens.get(&token),
+            None => self.agents.get(&revoke.agent).map(|(_, kept)| kept),
+        }
+    }
+
+    /// True if it finds no place beside those that are kept. Gateways have one share each, and people have room that no
+    /// gateway uses up.
+    fn is_full(&self, revoke: &Revoke) -> bool {
+        let tokens = || self.tokens.values();
+        let agents = || self.agents.values().map(|(_, kept)| kept);
+        let of_people = |kept: &&Kept| kept.producer.is_none();
+        match (&revoke.producer, self.same(revoke)) {
+            (Some(_), Some(_)) | (None, Some(Kept { producer: None, .. })) => false,
+            (Some(_), None) => {
+                let of_gateways = || tokens().chain(agents()).filter(|kept| !of_people(kept));
+                let its_own = of_gateways().filter(|kept| kept.producer == revoke.producer);
+                its_own.count() >= REVOKED_OF_GATEWAY_MAX || of_gateways().count() >= REVOKED_MAX
+            }
+            (None, _) if revoke.token.is_some() => {
+                tokens().filter(of_people).count() >= REVOKED_MAX
+            }
+            (None, _) => agents().filter(of_people).count() >= REVOKED_MAX,
+        }
     }
 
     /// Takes a revocation, the entry at `index`. False if there are too many. What is over is forgotten only to make
     /// room, so that a clock that was wrong for a while lets no token return.
+    ///
+    /// People may always revoke the tokens of an agent: if they did so for too many, every token of every agent so far is
+    /// revoked. Nothing that they stop goes on because a limit is reached.
     pub(super) fn take(&mut self, (index, time): (u64, Nanos), revoke: &Revoke) -> bool {
-        if self.tokens.len() + self.agents.len() >= REVOKED_MAX {
-            self.tokens.retain(|_, until| *until >= time);
-            self.agents.retain(|_, (_, until)| *until >= time);
-            if self.tokens.len() + self.agents.len() >= REVOKED_MAX {
+        if self.is_full(revoke) {
+            self.tokens.retain(|_, kept| kept.until >= time);
+            self.agents.retain(|_, (_, kept)| kept.until >= time);
+        }
+        if self.is_full(revoke) {
+            if revoke.token.is_some() || revoke.producer.is_some() {
                 return false;
             }
+            // All that is kept was issued before this entry.
+            *self = Self { last: Some(index), all: Some(index), ..Self::default() };
+            return true;
         }
         let until = time.plus_seconds(AGENT_TOKEN_SECONDS_MAX + AFTER_SECONDS);
+        // Whoever had it in their share before keeps it, unless people do it now.
+        let before = self.same(revoke).map(|kept| kept.producer.clone());
+        let producer = revoke.producer.clone().and_then(|one| before.unwrap_or(Some(one)));
+        let kept = Kept { until, producer };
         match revoke.token {
-            Some(token) => drop(self.tokens.insert(token, until)),
-            None => drop(self.agents.insert(revoke.agent.clone(), (index, until))),
+            Some(token) => drop(self.tokens.insert(token, kept)),
+            None => drop(self.agents.insert(revoke.agent.clone(), (index, kept))),
         }
         self.last = Some(index);
         true
@@ -148,7 +203,7 @@ mod tests {
     }
 
     fn revoke(token: Option<u64>, agent: &str) -> Revoke {
-        Revoke { token, agent: agent.into(), by: by(), reason: None }
+        Revoke { token, agent: agent.into(), producer: None, by: by(), reason: None }
     }
 
     #[test]
@@ -173,18 +228,85 @@ mod tests {
         check(&revoke(None, "worker"), (21, &alone), false);
     }
 
+    fn of_gateway(gateway: &str, token: Option<u64>, agent: &str) -> Revoke {
+        Revoke { producer: Some(Ident::new(gateway).unwrap()), ..revoke(token, agent) }
+    }
+
+    fn at(seconds: u64) -> Nanos {
+        Nanos::default().plus_seconds(seconds)
+    }
+
     #[test]
     fn p13_revocations_are_bounded_and_never_forgotten_early() {
         let mut identities = Identities::default();
-        let at = |seconds| Nanos::default().plus_seconds(seconds);
         for index in 0..REVOKED_MAX as u64 {
             assert!(identities.take((index, at(1000 + index)), &revoke(Some(index), "x")));
         }
+        let more = revoke(Some(7777), "x");
         let full = (9000, at(1000 + AGENT_TOKEN_SECONDS_MAX + AFTER_SECONDS));
-        assert!(!identities.has_room(full.1) && !identities.take(full, &revoke(None, "x")));
+        assert!(!identities.has_room(full.1, &more) && !identities.take(full, &more));
         assert!(identities.tokens.contains_key(&0), "nothing is forgotten for what is refused");
+        assert!(identities.take(full, &revoke(Some(5), "x")), "what is kept needs no room");
         let room = (9001, at(1001 + AGENT_TOKEN_SECONDS_MAX + AFTER_SECONDS));
-        assert!(identities.has_room(room.1) && identities.take(room, &revoke(None, "x")));
+        assert!(identities.has_room(room.1, &more) && identities.take(room, &more));
         assert!(!identities.tokens.contains_key(&0) && identities.tokens.contains_key(&1));
+    }
+
+    #[test]
+    fn p13_no_gateway_uses_up_the_room_of_others() {
+        let mut identities = Identities::default();
+        let share = REVOKED_OF_GATEWAY_MAX as u64;
+        let mut index = 0;
+        for gateway in 0..REVOKED_MAX as u64 / share {
+            let gateway = format!("gw-{gateway}");
+            for _ in 0..share {
+                index += 1;
+                let one = of_gateway(&gateway, Some(index), "other-bot");
+                assert!(identities.take((index, at(1000)), &one), "{index}");
+            }
+            for more in [Some(9999), None] {
+                assert!(!identities.has_room(at(1000), &of_gateway(&gateway, more, "other-bot")));
+            }
+            // A token that is revoked already needs no room, and stays in the share of whoever revoked it.
+            let again = of_gateway(&gateway, Some(1), "other-bot");
+            assert!(identities.take((index, at(1000)), &again));
+            assert_eq!(identities.tokens[&1].producer, Some(Ident::new("gw-0").unwrap()));
+        }
+        assert!(!identities.has_room(at(1000), &of_gateway("gw-99", None, "y")), "all gateways");
+        // The token that was stolen from another gateway, and all of its agent.
+        let stolen = issue(&["payments-bot"], &[]);
+        assert!(identities.take((9000, at(1000)), &revoke(Some(8000), "payments-bot")));
+        assert!(identities.is_revoked(8000, &stolen) && !identities.is_revoked(8001, &stolen));
+        assert!(identities.take((9001, at(1000)), &revoke(None, "payments-bot")));
+        assert!(identities.is_revoked(8001, &stolen) && !identities.is_revoked(9002, &stolen));
+        // What people revoke too is out of the gateway's share, and no gateway takes it back.
+        assert!(identities.take((9002, at(1000)), &revoke(Some(1), "other-bot")));
+        assert!(identities.take((9003, at(1000)), &of_gateway("gw-0", Some(9998), "other-bot")));
+        assert!(identities.take((9004, at(1000)), &of_gateway("gw-0", Some(1), "other-bot")));
+        assert_eq!(identities.tokens[&1].producer, None);
+    }
+
+    #[test]
+    fn p13_p14_people_may_always_revoke_the_tokens_of_an_agent() {
+        let mut identities = Identities::default();
+        let bot = |name: &str| issue(&[name], &[]);
+        for index in 0..REVOKED_MAX as u64 {
+            let one = (1000 + index, at(1000));
+            assert!(identities.take(one, &revoke(None, &format!("bot-{index}"))));
+            assert!(identities.take(one, &revoke(Some(index), "x")));
+        }
+        assert!(!identities.is_revoked(1800, &bot("innocent")));
+        assert!(!identities.has_room(at(1000), &revoke(Some(7777), "x")));
+        let (one_more, at_once) = (revoke(None, "stolen"), (2000, at(1000)));
+        assert!(identities.has_room(at(1000), &one_more) && identities.take(at_once, &one_more));
+        // Every token so far is revoked, also those whose own revocations are gone; what is issued now counts.
+        for (index, name) in [(1999, "stolen"), (1800, "innocent"), (3, "x"), (500, "bot-7")] {
+            assert!(identities.is_revoked(index, &bot(name)), "{name}");
+            assert!(!identities.is_revoked(2001, &bot(name)), "{name}");
+        }
+        assert!(identities.tokens.is_empty() && identities.agents.is_empty());
+        assert!(identities.take((2002, at(1000)), &revoke(Some(2001), "x")), "and there is room");
+        let stored = serde_json::to_vec(&identities).unwrap();
+        assert_eq!(serde_json::from_slice::<Identities>(&stored).unwrap(), identities);
     }
 }

@@ -12,8 +12,11 @@ pub const AGENT_TOKEN_SECONDS_MAX: u64 = 3600;
 pub const CHAIN_MAX: usize = 16;
 /// Most tools in the scope of a token.
 pub const SCOPE_MAX: usize = 64;
-/// Most revocations that are in force at once.
+/// Most revocations of single tokens that admins and responders have in force at once, as many of whole agents, and as many
+/// of all gateways together.
 pub const REVOKED_MAX: usize = 512;
+/// Most revocations that one gateway has in force at once.
+pub const REVOKED_OF_GATEWAY_MAX: usize = 64;
 /// Longest text, in bytes: that of an agent's id in an event.
 const TEXT_BYTES_MAX: usize = 256;
 /// Bytes of a proof-of-possession thumbprint in base64url.
@@ -119,6 +122,9 @@ pub struct Revoke {
     pub token: Option<u64>,
     /// The agent.
     pub agent: String,
+    /// The gateway that did it. Absent: an admin or a responder did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub producer: Option<Ident>,
     /// Who did it.
     pub by: By,
     /// Evidence that says why.

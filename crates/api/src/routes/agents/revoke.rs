@@ -20,7 +20,7 @@ use ledger::{
     post::issue_of,
     system::{
         Role,
-        agent::{AgentBody, Revoke},
+        agent::{AgentBody, REVOKED_MAX, REVOKED_OF_GATEWAY_MAX, Revoke},
     },
     tenant::Tenant,
 };
@@ -79,23 +79,39 @@ async fn revoked(
     let roles = [Role::Admin, Role::Responder, Role::Enforcer];
     let (tenant, caller) = auth::caller(&app.ledger, headers, tenant, &roles)?;
     let AgentTokenRevocation { reason } = app.bodies.json_if_any(headers, body).await?;
-    own_agent(app, &tenant, (&caller, &[Role::Admin, Role::Responder]), agent)?;
+    let people = [Role::Admin, Role::Responder];
+    own_agent(app, &tenant, (&caller, &people), agent)?;
     let token = match jti {
         None => None,
         Some(jti) => Some(issued(app, &tenant, (jti, agent)).await?),
     };
-    let mut revoke = Revoke { token, agent: agent.to_owned(), by: caller.by(), reason: None };
+    let producer = caller.key.producer.clone().filter(|_| !caller.has(&people));
+    let (agent, by) = (agent.to_owned(), caller.by());
+    let mut revoke = Revoke { token, agent, producer, by, reason: None };
     if let Some(fault) = revoke.fault() {
         return Err(Problem::new(Code::BadRequest, format!("{fault}.")));
     }
-    if !tenant.published().identities.has_room(app.ledger.now()) {
-        let detail = "512 revocations are in force, the most that are possible: freeze the agent, or replace the key that \
-                      signs tokens twice (`countersign key rotate agent`): then none of before counts.";
-        return Err(Problem::new(Code::Conflict, detail));
+    if !tenant.published().identities.has_room(app.ledger.now(), &revoke) {
+        return Err(Problem::new(Code::Conflict, no_room(&revoke)));
     }
     revoke.reason = act::keep_reason(&app.ledger, &tenant, "agent", reason.as_ref()).await?;
     let index = act::record(&app.ledger, &tenant, "agent", &AgentBody::Revoke(revoke)).await?;
     Ok(Json(AgentTokenRevoked { index }))
+}
+
+/// Why there is no room for a revocation, and what to do instead.
+fn no_room(revoke: &Revoke) -> String {
+    if revoke.producer.is_some() {
+        return format!(
+            "This gateway has {REVOKED_OF_GATEWAY_MAX} revocations in force, or all gateways have {REVOKED_MAX} together, \
+             the most that are possible: an admin or a responder can still revoke this token, or all of the agent's. \
+             Revocations leave after 65 minutes."
+        );
+    }
+    format!(
+        "{REVOKED_MAX} revocations of single tokens are in force, the most that are possible: revoke all tokens of the \
+         agent (`countersign agent token revoke` without a token's id), which always works."
+    )
 }
 
 /// Leaf index of the entry that issued this token of this agent.
