@@ -258,6 +258,22 @@ def test_p18_a_policy_that_changes_the_window_frees_nothing_and_calls_go_on(desk
     sound(desk, tmp_path / "export")
 
 
+def test_p18_reviewers_are_told_that_another_unit_begins_a_new_sum(desk: Deciding, tmp_path: Path) -> None:
+    """Nothing is added that is not of one unit; a way back finds what was booked before; `GET T/budgets` has both sums."""
+    by_calls = cost("1.00", sum="calls").replace('{USD: "1.00"}', "2")
+    desk.activate(folder(tmp_path / "p", [cost("1.00")]))
+    assert desk.told(**LLM, cost=CENTS(90))["verdict"] == "allow"
+    proposal = desk.propose(folder(tmp_path / "q", [by_calls])).json()
+    assert "a new sum begins with nothing booked" in str(proposal["changes"]), proposal["changes"]
+    desk.approve(proposal)
+    assert [desk.told(**LLM, cost=CENTS(1))["verdict"] for _ in range(3)] == ["allow", "allow", "deny"]
+    sums = {one["unit"]: (one["currency"], one["within"], one["left"]) for one in desk.server.admin.get("/budgets").json()["budgets"]}
+    assert sums == {"cost": ("USD", 900_000, 100_000), "calls": (None, 2, 0)}
+    desk.activate(folder(tmp_path / "r", [cost("1.00")]))
+    assert [desk.told(**LLM, cost=CENTS(cents))["verdict"] for cents in (11, 10, 1)] == ["deny", "allow", "deny"]
+    sound(desk, tmp_path / "export")
+
+
 def test_p18_people_decide_over_the_cap_and_it_is_booked_as_such(desk: Deciding, tmp_path: Path) -> None:
     """What they deny is released; what they approve is over the cap and leaves what is left within."""
     desk.activate(folder(tmp_path / "p", [PAY]))

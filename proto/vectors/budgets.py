@@ -28,7 +28,7 @@ class Budgets:
 
     @staticmethod
     def place(asked):
-        return asked["id"], asked.get("key"), asked.get("currency"), asked["from"]
+        return asked["id"], asked.get("key"), asked["unit"], asked.get("currency"), asked["from"]
 
     def counted(self, asked):
         parts = [part for one in self.booked.values() for part in one["parts"] if part["place"] == self.place(asked)]

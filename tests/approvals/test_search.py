@@ -281,7 +281,7 @@ def test_a_database_of_an_older_layout_is_refused(tmp_path: Path) -> None:
         Office.open(server)
         server.stop()
         with Database(server.data_dir) as db:
-            assert db.get("meta", b"format") == b"6"
-            db.put("meta", b"format", b"5")
+            assert db.get("meta", b"format") == b"7"
+            db.put("meta", b"format", b"6")
         done = server.run("serve")
-        assert done.code != 0 and "has layout 5, this version reads 6" in done.err, done
+        assert done.code != 0 and "has layout 6, this version reads 7" in done.err, done

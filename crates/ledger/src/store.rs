@@ -1,6 +1,6 @@
 //! What the ledger keeps, as families of sorted keys; one commit changes many keys at once or none.
 //!
-//! Key layout, version 6 (all integers big-endian; `log` is a u32 given at `init`, never reused):
+//! Key layout, version 7 (all integers big-endian; `log` is a u32 given at `init`, never reused):
 //!
 //! | family | key | value |
 //! |---|---|---|
@@ -44,7 +44,7 @@
 //! | `counts` | `log ‖ day u32 ‖ name ‖ 0x00 ‖ value` | u64: how often ([`crate::post::Counts`]); day 0xffffffff: over all days |
 //! | `counts` | `log ‖ day u32 ‖ name ‖ 0x01` | u64: of all values that came after the first 100 |
 //! | `counts` | `log ‖ day u32 ‖ name ‖ 0x02` | number of values with a count of their own, u64 |
-//! | `budgets` | `log ‖ "s" ‖ SHA-256(JCS[id, key, currency])` | [`crate::budget::Row`] as JSON: the sums of a budget |
+//! | `budgets` | `log ‖ "s" ‖ SHA-256(JCS[id, key, unit, currency])` | [`crate::budget::Row`] as JSON: the sums of a budget |
 //! | `budgets` | `log ‖ "r" ‖ index u64` | [`crate::budget::Reservation`] as JSON: what that decision reserved, until nothing can change it |
 //! | `budgets` | `log ‖ "a" ‖ approval id` | leaf index of its decision, as JSON, while it may release what is reserved |
 //! | `budgets` | `log ‖ "w"` | the first and the last reservation that wait for a report, as JSON |
@@ -66,7 +66,7 @@ use crate::ident::Ident;
 use std::collections::HashMap;
 
 /// Version of the key layout. Another one is refused.
-pub const LAYOUT: u32 = 6;
+pub const LAYOUT: u32 = 7;
 
 /// A set of keys with one purpose; a RocksDB column family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -61,7 +61,7 @@ struct BookedBudget {
 /// The budgets of a tenant.
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct Budgets {
-    /// By id, key and currency.
+    /// By id, key, unit and currency.
     budgets: Vec<BookedBudget>,
     /// False if there are more than are shown, or more reservations than were read.
     complete: bool,
@@ -116,6 +116,8 @@ pub async fn all(
         })
     };
     let mut budgets: Vec<BookedBudget> = rows.into_iter().filter_map(shown).collect();
-    budgets.sort_by(|a, b| (&a.id, &a.key, &a.currency).cmp(&(&b.id, &b.key, &b.currency)));
+    budgets.sort_by(|a, b| {
+        (&a.id, &a.key, a.unit, &a.currency).cmp(&(&b.id, &b.key, b.unit, &b.currency))
+    });
     Ok(Json(Budgets { budgets, complete }))
 }

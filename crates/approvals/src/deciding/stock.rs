@@ -10,7 +10,7 @@ use decider::{
     policy::{Facts, Inquiry, Past, REPORT_WITHIN_SECONDS, RateOf, Ruling, Stock},
 };
 use ledger::{
-    budget::{Asked, Booked, grown, row_key},
+    budget::{Asked, Booked, grown},
     entry::View,
     history::{Decided, Row},
     store,
@@ -116,7 +116,7 @@ impl<'s> Shelf<'s> {
 }
 
 fn place_of(asked: &Asked) -> (Vec<u8>, Nanos) {
-    (row_key(&asked.id, asked.key.as_deref(), asked.currency.as_deref()), asked.from)
+    (asked.row(), asked.from)
 }
 
 impl Past for Shelf<'_> {

@@ -5,7 +5,7 @@
 
 use super::{
     asked::{Asked, Asking, Booked, Unit, grown},
-    rows::{Part, Queue, Reservation, Row, Waiting, Window, place_key, reservation_key, row_key},
+    rows::{Part, Queue, Reservation, Row, Waiting, Window, place_key, reservation_key},
     said::{Report, Turn},
 };
 use crate::{
@@ -68,7 +68,7 @@ impl<'c, 's> Account<'c, 's> {
     pub fn judge(&self, asking: &Asking, time: Nanos) -> Result<Option<Misfit>, store::Error> {
         for asked in &asking.asked {
             let (from, to) = (asked.from, asked.to);
-            let row: Option<Row> = self.get(&row_of(asked))?;
+            let row: Option<Row> = self.get(&asked.row())?;
             let dropped = row.as_ref().is_some_and(|row| row.may_have_dropped(from, to));
             if !(from..to).contains(&time) || dropped {
                 return Ok(Some(Misfit::Window));
@@ -122,7 +122,7 @@ impl<'c, 's> Account<'c, 's> {
         time: Nanos,
         notice: &mut Notice,
     ) -> Result<(), store::Error> {
-        let key = row_of(asked);
+        let key = asked.row();
         let mut row = self.get::<Row>(&key)?.unwrap_or_else(|| Row {
             id: asked.id.clone(),
             key: asked.key.clone(),
@@ -276,10 +276,6 @@ impl<'c, 's> Account<'c, 's> {
         }
         Ok(())
     }
-}
-
-fn row_of(asked: &Asked) -> Vec<u8> {
-    row_key(&asked.id, asked.key.as_deref(), asked.currency.as_deref())
 }
 
 fn approval_key(id: &Ident) -> Vec<u8> {

@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 /// Windows of a budget that are kept: time may be set back to one of them by a `clock` entry.
 pub(super) const WINDOWS_KEPT: usize = 4;
 
-/// The sums of one budget, for one key and currency.
+/// The sums of one budget, for one key, unit and currency.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Row {
@@ -180,15 +180,22 @@ impl Reservation {
     }
 }
 
-impl Part {
-    pub(super) fn row(&self) -> Vec<u8> {
-        row_key(&self.id, self.key.as_deref(), self.currency.as_deref())
+impl Asked {
+    /// Key of the row that it counts in, without the log.
+    pub fn row(&self) -> Vec<u8> {
+        row_key(&self.id, self.key.as_deref(), self.unit, self.currency.as_deref())
     }
 }
 
-/// Key of the row of a budget, without the log.
-pub fn row_key(id: &str, key: Option<&str>, currency: Option<&str>) -> Vec<u8> {
-    let text = canonical::of(&json!([id, key, currency]));
+impl Part {
+    pub(super) fn row(&self) -> Vec<u8> {
+        row_key(&self.id, self.key.as_deref(), self.unit, self.currency.as_deref())
+    }
+}
+
+/// Key of the row of a budget, without the log. Sums of different units are never added: each has a row of its own.
+pub fn row_key(id: &str, key: Option<&str>, unit: Unit, currency: Option<&str>) -> Vec<u8> {
+    let text = canonical::of(&json!([id, key, unit.as_str(), currency]));
     [&b"s"[..], &Sha256::digest(text)].concat()
 }
 

@@ -2,7 +2,7 @@
 
 use super::Ledger;
 use crate::{
-    budget::{Asked, Open, Reservation, Row, row_key},
+    budget::{Asked, Open, Reservation, Row},
     store::{self, Family, Read as _},
     tenant::Tenant,
     time::Nanos,
@@ -23,8 +23,7 @@ impl Ledger {
     /// What counts against the cap of a budget, in the window that is asked about. It may be ahead of what is published, and
     /// is not proven: `fsck` judges it.
     pub fn booked(&self, tenant: &Tenant, asked: &Asked) -> Result<u64, store::Error> {
-        let key = row_key(&asked.id, asked.key.as_deref(), asked.currency.as_deref());
-        let row = self.store.get(Family::Budgets, &tenant.number.key(&key))?;
+        let row = self.store.get(Family::Budgets, &tenant.number.key(&asked.row()))?;
         let row = row.map(|row| store::read_json::<Row>(&row, "budgets")).transpose()?;
         Ok(row.map_or(0, |row| row.counted((asked.from, asked.to))))
     }

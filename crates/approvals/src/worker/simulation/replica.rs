@@ -10,7 +10,7 @@ use crate::{
 use futures_util::future::BoxFuture;
 use ledger::{
     Error as LedgerError,
-    budget::{Asked, Row, row_key},
+    budget::{Asked, Row},
     disclosure::{RedactionKey, Scope, Seed},
     entry::{Kind, Payload, View},
     envelope::{self, Place},
@@ -303,8 +303,7 @@ impl Port for Replica {
     }
 
     fn booked(&self, asked: &Asked) -> Result<u64, store::Error> {
-        let key = row_key(&asked.id, asked.key.as_deref(), asked.currency.as_deref());
-        let row = self.held().memory.get(Family::Budgets, &LogNumber(1).key(&key))?;
+        let row = self.held().memory.get(Family::Budgets, &LogNumber(1).key(&asked.row()))?;
         let row: Option<Row> = row.map(|row| store::read_json(&row, "budgets")).transpose()?;
         Ok(row.map_or(0, |row| row.counted((asked.from, asked.to))))
     }

@@ -2,11 +2,15 @@
 
 use super::{Change, Consequence, Reach};
 use crate::policy::{bundle::Bundle, limit::Budget};
+use ledger::budget::Unit;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What reviewers must know of other windows (`proto/formats/decision.md`, *Budgets*).
 const CARRIED: &str =
     ". What is booked in a window that lasts now counts in the first new window too";
+
+/// What reviewers must know where another sum begins (`proto/formats/policy.md`, *Budgets*).
+const ANEW: &str = "a new sum begins with nothing booked, also in a window that lasts now";
 
 /// Each budget and rate with what it says.
 pub(super) fn told(bundle: &Bundle) -> impl Iterator<Item = (String, String)> {
@@ -43,9 +47,14 @@ pub(super) fn changes(before: &Bundle, after: &Bundle, changes: &mut Vec<Change>
                     bundle.budgets.iter().find(named).cloned()
                 };
                 let both = find(before).zip(find(after));
+                let anew = both.as_ref().and_then(|(old, new)| anew(old, new));
                 let moved = both
                     .as_ref()
                     .is_some_and(|(old, new)| old.windows.name() != new.windows.name());
+                let moved = moved && anew.is_none();
+                if let Some(text) = anew {
+                    note(Consequence::More, what, text);
+                }
                 let caps = both.and_then(|(old, new)| caps(&old, &new));
                 if let Some(caps) = caps {
                     for (consequence, text) in caps {
@@ -69,6 +78,21 @@ pub(super) fn changes(before: &Bundle, after: &Bundle, changes: &mut Vec<Change>
             note(Consequence::Unclear, what, "another message".into());
         }
     }
+}
+
+/// What to tell of a budget that sums up something else, or by another key: nothing that was booked counts in the new sum.
+fn anew(old: &Budget, new: &Budget) -> Option<String> {
+    let what = |budget: &Budget| {
+        let unit = match budget.unit() {
+            Unit::Calls => "calls",
+            Unit::Cost => "costs",
+            Unit::Minor => "amounts",
+        };
+        format!("{unit}, per {}", budget.limit.per.as_str())
+    };
+    let (old, new) = (what(old), what(new));
+    (old != new)
+        .then(|| format!("{ANEW}: what was booked until then ({old}) does not count in it ({new})"))
 }
 
 /// Changes of caps, if nothing else changed.

@@ -293,3 +293,30 @@ fn a_change_of_a_cap_says_what_it_does() {
         found.len() == 1 && found[0].consequence() == Some(crate::policy::Consequence::Unclear)
     );
 }
+
+#[test]
+fn p18_reviewers_are_told_that_another_sum_begins() {
+    let one = |budget: &str| read(&text(&[budget], &[])).unwrap();
+    let anew = |before: &str, after: &str| -> Vec<String> {
+        let found = diff(&one(before), &one(after));
+        let told = found.iter().filter(|change| change.text.contains("a new sum begins"));
+        told.map(|change| format!("{}: {}", change.text, change.says())).collect()
+    };
+    let calls = COST.replace("sum: cost", "sum: calls").replace("{USD: \"20.00\"}", "100");
+    let by_run = COST.replace("per: agent", "per: run").replace("window: day", "window: hour");
+    let by_run = by_run.replace(", zone: UTC", "");
+    for (before, after, words) in [
+        (COST, &*calls, "(costs, per agent) does not count in it (calls, per agent)"),
+        (&*calls, COST, "(calls, per agent) does not count in it (costs, per agent)"),
+        (COST, &*by_run, "(costs, per agent) does not count in it (costs, per run)"),
+    ] {
+        let told = anew(before, after);
+        assert!(told.len() == 1 && told[0].contains(words), "{told:?}");
+        assert!(told[0].ends_with(": more is allowed"), "{told:?}");
+        let carried = diff(&one(before), &one(after)).iter().any(|c| c.text.contains(" too"));
+        assert!(!carried, "nothing of before counts in another sum");
+    }
+    // These keep what is booked.
+    let other = PAY.replace("/amount", "/total").replace("month", "day").replace("500", "400");
+    assert_eq!(anew(PAY, &other), [""; 0]);
+}

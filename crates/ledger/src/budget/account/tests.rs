@@ -1,7 +1,10 @@
 //! The account against a naive model: every sum counted anew from a list of all that happened.
 
 use super::*;
-use crate::{budget::Open, store::Memory};
+use crate::{
+    budget::{Open, row_key},
+    store::Memory,
+};
 use std::collections::BTreeMap;
 
 const HOUR: u64 = 3_600;
@@ -94,7 +97,7 @@ impl Model {
     /// What counts in the windows of now that was booked in others.
     fn carried(&mut self) -> u64 {
         let asked = self.asked();
-        let row = LOG.key(&row_of(&asked));
+        let row = LOG.key(&asked.row());
         let row = self.memory.get(Family::Budgets, &row).unwrap();
         let row: Option<Row> = row.map(|row| store::read_json(&row, "budgets").unwrap());
         row.map_or(0, |row| row.carried((asked.from, asked.to)))
@@ -245,7 +248,7 @@ impl Model {
             }
         }
         for ((key, (from, to)), sums) in &rows {
-            let row = row_key("p/b", Some(key), Some("EUR"));
+            let row = row_key("p/b", Some(key), Unit::Cost, Some("EUR"));
             let row = self.memory.get(Family::Budgets, &LOG.key(&row)).unwrap().unwrap();
             let row: Row = store::read_json(&row, "budgets").unwrap();
             let is_of = |window: &&Window| window.is(*from, *to);
@@ -261,7 +264,7 @@ impl Model {
             for Open { row, window, sum, .. } in reservation.open(self.time) {
                 let key = ["bot", "other"]
                     .into_iter()
-                    .find(|key| row == row_key("p/b", Some(key), Some("EUR")));
+                    .find(|key| row == row_key("p/b", Some(key), Unit::Cost, Some("EUR")));
                 *found.entry((key.unwrap().to_owned(), window)).or_default() += sum;
             }
         }

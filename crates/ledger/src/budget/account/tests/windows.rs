@@ -101,6 +101,37 @@ fn p18_a_long_window_is_not_dropped_for_short_ones() {
 }
 
 #[test]
+fn p18_sums_of_different_units_are_never_added() {
+    let mut model = Model::new(1);
+    let mut book = |unit, (sum, max): (u64, u64), booked, expected| {
+        let mut asking = asking(5, sum, booked);
+        asking.asked[0].max = max;
+        (asking.asked[0].unit, asking.asked[0].currency) = (unit, Some("USD".into()));
+        let time = at(5 * HOUR);
+        let found = model.with(|account| account.judge(&asking, time).unwrap());
+        assert_eq!(found, expected, "{sum} {unit:?} of {max}");
+        if found.is_none() {
+            let index = model.next;
+            model.next += 1;
+            model.with(|account| account.book(&asking, (index, time), ("gw", None)).unwrap());
+        }
+    };
+    // USD 900.00 of 1,000.00; then the same budget sums up millionths: a sum of its own, which is spent to the last one.
+    book(Unit::Minor, (90_000, 100_000), Booked::Within, None);
+    book(Unit::Cost, (1_000_000_000, 1_000_000_000), Booked::Within, None);
+    book(Unit::Cost, (1, 1_000_000_000), Booked::Within, Some(Misfit::Sum));
+    // And back: what was booked in minor units is there, and nothing else.
+    book(Unit::Minor, (10_001, 100_000), Booked::Within, Some(Misfit::Sum));
+    book(Unit::Minor, (10_000, 100_000), Booked::Within, None);
+    for (unit, sum) in [(Unit::Minor, 100_000), (Unit::Cost, 1_000_000_000)] {
+        let row = LOG.key(&row_key("p/b", None, unit, Some("USD")));
+        let row = model.memory.get(Family::Budgets, &row).unwrap().unwrap();
+        let row: Row = store::read_json(&row, "budgets").unwrap();
+        assert_eq!((row.unit, row.windows[0].within), (unit, sum));
+    }
+}
+
+#[test]
 fn p18_more_over_the_cap_than_json_counts_is_released_exactly() {
     let mut model = Model::new(1);
     let most = (1 << 53) - 1;
@@ -111,7 +142,7 @@ fn p18_more_over_the_cap_than_json_counts_is_released_exactly() {
         model.with(|account| account.book(&over, (index, at(5 * HOUR)), who).unwrap());
     }
     model.with(|account| account.turn(&ids[0], Turn::Ends, at(5 * HOUR)).unwrap());
-    let row = LOG.key(&row_key("p/b", None, None));
+    let row = LOG.key(&row_key("p/b", None, Unit::Calls, None));
     let row = model.memory.get(Family::Budgets, &row).unwrap().unwrap();
     let row: Row = store::read_json(&row, "budgets").unwrap();
     assert_eq!(row.windows[0].over, most);
