@@ -140,7 +140,7 @@ impl<'c, 's> Account<'c, 's> {
             Booked::Refused => {}
         }
         if asked.booked != Booked::Refused {
-            window.last = window.last.max(time);
+            window.last = window.last.max(Some(time));
         }
         let about = || {
             let mut about = json!({
@@ -171,6 +171,7 @@ impl<'c, 's> Account<'c, 's> {
             about["within"] = window.within.into();
             notice.warned.push(about);
         }
+        row.drop_old();
         self.put(&key, &row);
         Ok(())
     }

@@ -6,8 +6,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
-/// Windows of a budget that are kept: time may be set back to one of them by a `clock` entry.
-pub(super) const WINDOWS_KEPT: usize = 4;
+/// Windows that count beside the one that is asked about, and in which time may be set back by a `clock` entry: of those in
+/// which something was booked, the ones that end last.
+const OTHERS_MAX: usize = 4;
+/// Windows of a budget that are kept: these, the one that is asked about, and one in which nothing was booked.
+const WINDOWS_KEPT: usize = OTHERS_MAX + 2;
 
 /// The sums of one budget, for one key, unit and currency.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,7 +24,7 @@ pub struct Row {
     pub unit: Unit,
     /// The currency.
     pub currency: Option<String>,
-    /// Windows with a decision, at most four: that of the last decision first. The one that ends first leaves.
+    /// Windows with a decision, at most six: that of the last decision first. In at most five something was booked.
     pub windows: Vec<Window>,
 }
 
@@ -41,8 +44,8 @@ pub struct Window {
     pub over: u64,
     /// What reports named above what was reserved. It counts against the cap.
     pub excess: u64,
-    /// Time of the last decision that booked in it; its begin, if none did.
-    pub last: Nanos,
+    /// Time of the last decision that booked in it. `None`: none did, calls were only refused.
+    pub last: Option<Nanos>,
     /// True once a `budget_warned` entry says so.
     pub warned: bool,
     /// True once a `budget_exceeded` entry says so.
@@ -59,18 +62,27 @@ impl Row {
     /// What counts in the window `from..to` of other windows that overlap it, because the policy had other ones before:
     /// all that is booked in each, unless its last decision was before `from`. So a policy that changes the windows of a
     /// budget does not free what was spent, and what is over does not count for ever.
+    ///
+    /// Of the others, the [`OTHERS_MAX`] that end last count, whether the window itself is known or not: so a second equal
+    /// call finds what the first one found.
     pub fn carried(&self, (from, to): (Nanos, Nanos)) -> u64 {
-        let others = self.windows.iter().filter(|window| {
-            !window.is(from, to) && window.overlaps(from, to) && window.last >= from
-        });
-        others.fold(0, |sum, window| grown(sum, window.counted()))
+        let others =
+            self.windows.iter().filter(|window| window.last.is_some() && !window.is(from, to));
+        let mut others: Vec<&Window> = others.collect();
+        others.sort_by_key(|window| std::cmp::Reverse((window.to, window.from)));
+        let counts = |window: &&&Window| {
+            window.overlaps(from, to) && window.last.is_some_and(|last| last >= from)
+        };
+        let counting = others.iter().take(OTHERS_MAX).filter(counts);
+        counting.fold(0, |sum, window| grown(sum, window.counted()))
     }
 
     /// True if what was booked in the window `from..to` may have been dropped: nobody knows how much it was.
     pub(super) fn may_have_dropped(&self, from: Nanos, to: Nanos) -> bool {
-        let known = self.windows.iter().any(|window| window.is(from, to));
-        let first_end = self.windows.iter().map(|window| window.to).min();
-        !known && self.windows.len() == WINDOWS_KEPT && first_end.is_some_and(|first| to <= first)
+        let booked = || self.windows.iter().filter(|window| window.last.is_some());
+        let known = booked().any(|window| window.is(from, to));
+        let first_end = booked().map(|window| window.to).min();
+        !known && booked().count() > OTHERS_MAX && first_end.is_some_and(|first| to <= first)
     }
 
     /// The window that is asked about, now the first.
@@ -78,11 +90,23 @@ impl Row {
         let known = self.windows.iter().position(|window| window.is(asked.from, asked.to));
         let window = known.map_or_else(|| Window::new(asked), |at| self.windows.remove(at));
         self.windows.insert(0, window);
-        if self.windows.len() > WINDOWS_KEPT {
-            let ends_first = (1..self.windows.len()).min_by_key(|at| self.windows[*at].to);
-            self.windows.remove(ends_first.expect("more than one is kept"));
-        }
         &mut self.windows[0]
+    }
+
+    /// Drops what is too much after a decision in the first window: of those in which something was booked the one that
+    /// ends first. A decision that booked nothing drops none of these.
+    pub(super) fn drop_old(&mut self) {
+        let mut too_many = |booked: bool, most: usize| {
+            let alike = |window: &Window| !booked || window.last.is_some();
+            while self.windows.iter().filter(|window| alike(window)).count() > most {
+                let of_kind = |at: &usize| self.windows[*at].last.is_some() == booked;
+                let others = (1..self.windows.len()).filter(of_kind);
+                let first = others.min_by_key(|at| (self.windows[*at].to, self.windows[*at].from));
+                self.windows.remove(first.expect("more than one is kept"));
+            }
+        };
+        too_many(true, OTHERS_MAX + 1);
+        too_many(false, WINDOWS_KEPT);
     }
 }
 
@@ -90,7 +114,7 @@ impl Window {
     fn new(asked: &Asked) -> Self {
         let Asked { from, to, max, .. } = *asked;
         let (warned, exceeded) = (false, false);
-        Self { from, to, max, within: 0, over: 0, excess: 0, last: from, warned, exceeded }
+        Self { from, to, max, within: 0, over: 0, excess: 0, last: None, warned, exceeded }
     }
 
     /// True if it is the window `from..to`.

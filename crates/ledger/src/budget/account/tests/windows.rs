@@ -35,7 +35,8 @@ fn p18_a_window_is_that_of_the_journals_time_and_is_found_again_after_a_clock_wa
     check(6, 6 * HOUR, 7, Booked::Within, Some(Misfit::Sum));
     check(6, 6 * HOUR, 6, Booked::Within, None);
     check(10, 10 * HOUR, 1, Booked::Within, None);
-    // Nobody knows any more what was booked before the four windows that are kept.
+    check(11, 11 * HOUR, 1, Booked::Within, None);
+    // Nobody knows any more what was booked before the five windows that are kept.
     check(4, 4 * HOUR, 1, Booked::Within, Some(Misfit::Window));
     check(7, 7 * HOUR, 1, Booked::Within, None);
     check(5, 5 * HOUR, 1, Booked::Within, Some(Misfit::Window));
@@ -91,13 +92,47 @@ fn p18_a_long_window_is_not_dropped_for_short_ones() {
             model.with(|account| account.book(&asking, (index, at(time)), ("gw", None)).unwrap());
         }
     };
-    book((0, 24), 7, Booked::Within, HOUR, None);
+    book((0, 24), 6, Booked::Within, HOUR, None);
     for hour in 2..12 {
         book((hour, hour + 1), 1, Booked::Within, hour * HOUR, None);
     }
-    // The day again: its own 7, and 3 of the hours that are still known.
+    // The day again: its own 6, and 4 of the hours that are still known.
     book((0, 24), 1, Booked::Within, 12 * HOUR, Some(Misfit::Sum));
     book((0, 24), 0, Booked::Within, 12 * HOUR, None);
+}
+
+#[test]
+fn p18_what_was_refused_is_refused_again_where_the_windows_changed() {
+    let mut model = Model::new(1);
+    let mut book = |(from, to): (u64, u64), sum, booked, expected| {
+        let mut asking = asking(0, sum, booked);
+        (asking.asked[0].from, asking.asked[0].to) = (at(from * HOUR), at(to * HOUR));
+        asking.asked[0].max = 100;
+        let now = at(if to - from == 1 { from } else { 3 } * HOUR);
+        let found = model.with(|account| account.judge(&asking, now).unwrap());
+        assert_eq!(found, expected, "{sum} in {from} to {to}");
+        if found.is_none() {
+            let index = model.next;
+            model.next += 1;
+            model.with(|account| account.book(&asking, (index, now), ("gw", None)).unwrap());
+        }
+    };
+    // An attacker's input: four hours, and then a policy that caps the day.
+    for (hour, sum) in [60, 20, 10, 5].into_iter().enumerate() {
+        book((hour as u64, hour as u64 + 1), sum, Booked::Within, None);
+    }
+    for _ in 0..3 {
+        book((0, 24), 10, Booked::Within, Some(Misfit::Sum));
+        book((0, 24), 10, Booked::Refused, None);
+    }
+    book((0, 24), 5, Booked::Within, None);
+    book((0, 24), 1, Booked::Within, Some(Misfit::Sum));
+    // Back to hours: refusals in other windows pushed nothing out of what was spent in this one.
+    for to in 30..40 {
+        book((0, to), 61, Booked::Refused, None);
+    }
+    book((3, 4), 91, Booked::Within, Some(Misfit::Sum));
+    book((3, 4), 90, Booked::Within, None);
 }
 
 #[test]
