@@ -50,6 +50,7 @@ mod sanitize;
 mod simulated;
 mod times;
 mod tools;
+mod wanted;
 mod windows;
 mod yaml;
 

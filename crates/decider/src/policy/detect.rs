@@ -203,6 +203,11 @@ pub(super) fn find(text: &str, label: &str, chosen: Chosen, own: &[Own]) -> Vec<
     merged(found)
 }
 
+/// The same, only as it is written.
+pub(super) fn find_written(text: &str, label: &str, chosen: Chosen, own: &[Own]) -> Vec<Span> {
+    merged(as_written(text, label, chosen, own))
+}
+
 /// What the chosen detectors find, in any order.
 fn as_written(text: &str, label: &str, chosen: Chosen, own: &[Own]) -> Vec<Span> {
     let shared = Shared::new(&LISTS, own);

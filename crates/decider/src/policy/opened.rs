@@ -75,7 +75,7 @@ fn claim_of_json(text: &str) -> Claim {
         let is_named = name.len() < rest.len() && name.trim_start_matches(space).starts_with(':');
         return match rest.bytes().next() {
             Some(b'"' | b'}') => Claim::Yes,
-            Some(b'\'' | b'/' | b'\\') => Claim::Maybe,
+            Some(b'\'' | b'/') => Claim::Maybe,
             _ if is_named => Claim::Maybe,
             _ => Claim::No,
         };

@@ -1,14 +1,14 @@
 //! Replaces what detectors find in a call (`then: sanitize`). Pure: the same call, clauses and key give the same call.
 
 use super::{
-    detect::{Chosen, Span, find},
+    detect::{Chosen, DETECTORS_MAX, Own, Span, find, find_written},
     detectors::Detectors,
     encoded::{Encoded, Reading},
     label::labelled,
     opened::{FormPart, LEVELS_MAX, Opened, escaped},
     owned::owned_member,
-    pointer::Pointer,
     redacted::{Redaction, Tokens, mark},
+    wanted::Wanted,
 };
 use ledger::{
     canonical,
@@ -16,42 +16,13 @@ use ledger::{
 };
 use std::collections::BTreeSet;
 
-pub(super) use super::owned::owned;
+pub(super) use super::{owned::owned, wanted::Item};
 
 /// Most places of a call that are redacted. Beyond that, the call is an error.
 const FOUND_MAX: usize = 2_000;
 /// Shorter names, and numbers with fewer digits, hold nothing that a detector of the set knows.
 const NAME_BYTES_MIN: usize = 6;
 const NUMBER_LEAST: f64 = 10_000_000.0;
-
-/// What one item of a clause asks for.
-#[derive(Clone, Copy)]
-pub(super) struct Item<'b> {
-    /// The place of the clause.
-    pub(super) clause: usize,
-    pub(super) at: &'b Pointer,
-    pub(super) chosen: Chosen,
-    /// A keyed token in place of a mark.
-    pub(super) token: bool,
-}
-
-/// What is asked for at one place: which detectors, which of them by tokens, and by which clauses each.
-#[derive(Clone, Default)]
-struct Wanted {
-    chosen: Chosen,
-    masked: Chosen,
-    by: Vec<(Chosen, usize)>,
-}
-
-impl Wanted {
-    fn take(&mut self, item: &Item<'_>) {
-        self.chosen = self.chosen.and(item.chosen);
-        if !item.token {
-            self.masked = self.masked.and(item.chosen);
-        }
-        self.by.push((item.chosen, item.clause));
-    }
-}
 
 /// A call after redaction.
 #[derive(Clone, Debug, PartialEq)]
@@ -118,6 +89,7 @@ struct Step<'s> {
     is_member: bool,
 }
 
+type Find = fn(&str, &str, Chosen, &[Own]) -> Vec<Span>;
 type Walked<T> = Result<Option<T>, &'static str>;
 
 impl Walk<'_> {
@@ -261,16 +233,20 @@ impl Walk<'_> {
                 let plain = self.plain(new.as_deref().unwrap_or(text), label, place, wanted)?;
                 Ok(plain.or(new))
             }
-            // As it is written first: what is meant may be written without escapes.
-            Opened::Form(parts) => match self.plain(text, label, place, wanted)? {
-                None => self.form(&parts, place, wanted),
-                Some(new) => match Opened::of(&new)? {
-                    Opened::Form(parts) => {
-                        Ok(self.form(&parts, place, wanted)?.or(Some(new.clone())))
-                    }
-                    _ => Ok(Some(new)),
-                },
-            },
+            // As it is written first, then what it means; then what readers of another kind find.
+            Opened::Form(parts) => {
+                let written = self.found(find_written, text, (label, place), wanted)?;
+                let formed = match &written {
+                    None => self.form(&parts, place, wanted)?,
+                    Some(new) => match Opened::of(new)? {
+                        Opened::Form(parts) => self.form(&parts, place, wanted)?,
+                        _ => None,
+                    },
+                };
+                let new = formed.or(written);
+                let plain = self.plain(new.as_deref().unwrap_or(text), label, place, wanted)?;
+                Ok(plain.or(new))
+            }
         }
     }
 
@@ -332,6 +308,17 @@ impl Walk<'_> {
 
     /// A text that is nothing else.
     fn plain(&mut self, text: &str, label: &str, place: &Place, wanted: &Wanted) -> Walked<String> {
+        self.found(find, text, (label, place), wanted)
+    }
+
+    /// A text without what is found in it.
+    fn found(
+        &mut self,
+        find: Find,
+        text: &str,
+        (label, place): (&str, &Place),
+        wanted: &Wanted,
+    ) -> Walked<String> {
         let own = &self.detectors.own;
         let spans = find(text, label, wanted.chosen, own);
         if spans.is_empty() {
@@ -378,7 +365,7 @@ impl Walk<'_> {
                 && one.tokens.is_empty() == token.is_none()
         };
         let span = (start as u64, end as u64);
-        if let Some(one) = self.found.iter_mut().rev().take(DETECTORS_HERE).find(is_same) {
+        if let Some(one) = self.found.iter_mut().rev().take(DETECTORS_MAX).find(is_same) {
             one.spans.push(span);
             one.tokens.extend(token);
             return;
@@ -392,6 +379,3 @@ impl Walk<'_> {
         });
     }
 }
-
-/// Most detectors that one text is noted for: those of a set.
-const DETECTORS_HERE: usize = super::detect::DETECTORS_MAX;

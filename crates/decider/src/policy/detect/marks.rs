@@ -102,6 +102,6 @@ mod tests {
         let text = b"a [REDACTED:iban] b";
         assert_eq!(last_end(text, (0, text.len()), &[], None), Some(17));
         assert_eq!(last_end(text, (0, text.len()), &[], Some("card")), None);
-        assert_eq!(unmarked(text, (5, 19), &[]), &b"            ] b"[..]);
+        assert_eq!(unmarked(text, (5, 19), &[]), &b"           ] b"[..]);
     }
 }
