@@ -22,6 +22,7 @@ pub(super) use own::{Check, Own};
 pub(super) use scan::forms_of;
 
 use copies::Copy;
+use marks::Known;
 use scan::{Automaton, Shared, Take, Text, Words};
 use secrets::{Class, Row, SUMMED, TABLE, is_placeholder, is_summed, length};
 use std::{cmp::Reverse, sync::LazyLock};
@@ -210,7 +211,8 @@ pub(super) fn find_written(text: &str, label: &str, chosen: Chosen, own: &[Own])
 
 /// What the chosen detectors find, in any order.
 fn as_written(text: &str, label: &str, chosen: Chosen, own: &[Own]) -> Vec<Span> {
-    let shared = Shared::new(&LISTS, own);
+    let known = Known { set: names(), own: own.iter().map(|own| own.name.as_str()).collect() };
+    let shared = Shared::new(&LISTS, known);
     let text = Text::new(text, label, &shared);
     let mut found = Vec::new();
     for (detector, find) in FINDERS.iter().filter(|(place, _)| chosen.has(*place)) {

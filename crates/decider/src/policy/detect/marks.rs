@@ -1,12 +1,24 @@
 //! Marks that stand in the place of a value that was found: the name of a detector in one is no word.
 
-use super::{NAMES, own::Own};
 use std::borrow::Cow;
 
 /// Longest mark, in bytes.
 const MARK_BYTES_MAX: usize = 100;
 /// Letters of a token.
 const TOKEN_LETTERS: usize = 24;
+
+/// The names of detectors that there are.
+#[derive(Default)]
+pub(super) struct Known<'k> {
+    pub(super) set: &'k [&'k str],
+    pub(super) own: Vec<&'k str>,
+}
+
+impl Known<'_> {
+    fn has(&self, name: &[u8]) -> bool {
+        self.set.iter().chain(&self.own).any(|known| known.as_bytes() == name)
+    }
+}
 
 /// A mark in a text: its length, and the name of its detector.
 struct Mark<'t> {
@@ -16,7 +28,7 @@ struct Mark<'t> {
 
 /// The mark with which bytes begin: closed, of a detector that there is, and with a whole token if it has one. Nothing else
 /// is one, so that nobody hides a word by what only looks like a mark.
-fn mark<'t>(bytes: &'t [u8], own: &[Own]) -> Option<Mark<'t>> {
+fn mark<'t>(bytes: &'t [u8], known: &Known<'_>) -> Option<Mark<'t>> {
     let redacted = bytes.strip_prefix(b"[REDACTED:");
     let rest = redacted.or_else(|| bytes.strip_prefix(b"[TOKEN:"))?;
     let inside = &rest[..rest.iter().take(MARK_BYTES_MAX).position(|byte| *byte == b']')?];
@@ -28,21 +40,19 @@ fn mark<'t>(bytes: &'t [u8], own: &[Own]) -> Option<Mark<'t>> {
         is_token.then_some(name)?
     };
     let length = bytes.len() - rest.len() + inside.len() + 1;
-    let is_known = NAMES.iter().any(|known| known.as_bytes() == name)
-        || own.iter().any(|own| own.name.as_bytes() == name);
-    (is_known && length <= MARK_BYTES_MAX).then_some(Mark { length, name })
+    (known.has(name) && length <= MARK_BYTES_MAX).then_some(Mark { length, name })
 }
 
 /// The marks that are partly or wholly in `bytes[start..end]`: the place of each, and the mark.
 fn marks<'t>(
     bytes: &'t [u8],
     (start, end): (usize, usize),
-    own: &'t [Own],
+    known: &'t Known<'_>,
 ) -> impl Iterator<Item = (usize, Mark<'t>)> {
     let first = start.saturating_sub(MARK_BYTES_MAX);
     let may_be = (first..end).filter(|at| bytes[*at] == b'[');
     may_be
-        .filter_map(move |at| Some((at, mark(&bytes[at..], own)?)))
+        .filter_map(move |at| Some((at, mark(&bytes[at..], known)?)))
         .filter(move |(at, mark)| at + mark.length > start)
 }
 
@@ -50,10 +60,10 @@ fn marks<'t>(
 pub(super) fn unmarked<'t>(
     bytes: &'t [u8],
     (start, end): (usize, usize),
-    own: &'t [Own],
+    known: &'t Known<'_>,
 ) -> Cow<'t, [u8]> {
     let mut clear = Cow::Borrowed(&bytes[start..end]);
-    for (at, Mark { length, .. }) in marks(bytes, (start, end), own) {
+    for (at, Mark { length, .. }) in marks(bytes, (start, end), known) {
         let (from, to) = ((at + 1).max(start), (at + length - 1).min(end));
         if from < to {
             clear.to_mut()[from - start..to - start].fill(b' ');
@@ -66,11 +76,11 @@ pub(super) fn unmarked<'t>(
 pub(super) fn last_end(
     bytes: &[u8],
     (start, end): (usize, usize),
-    own: &[Own],
+    known: &Known<'_>,
     name: Option<&str>,
 ) -> Option<usize> {
     let is_it = |mark: &Mark<'_>| name.is_none_or(|name| name.as_bytes() == mark.name);
-    let ends = marks(bytes, (start, end), own).filter(|(_, mark)| is_it(mark));
+    let ends = marks(bytes, (start, end), known).filter(|(_, mark)| is_it(mark));
     ends.map(|(at, mark)| at + mark.length).filter(|behind| *behind <= end).max()
 }
 
@@ -78,8 +88,11 @@ pub(super) fn last_end(
 mod tests {
     use super::*;
 
+    static KNOWN: Known<'_> = Known { set: &["iban"], own: Vec::new() };
+
     fn check(text: &str, expected: &str) {
-        let clear = unmarked(text.as_bytes(), (0, text.len()), &[]);
+        let known = Known { set: KNOWN.set, own: vec!["card"] };
+        let clear = unmarked(text.as_bytes(), (0, text.len()), &known);
         assert_eq!(String::from_utf8_lossy(&clear), expected);
     }
 
@@ -100,8 +113,8 @@ mod tests {
             check(text, text);
         }
         let text = b"a [REDACTED:iban] b";
-        assert_eq!(last_end(text, (0, text.len()), &[], None), Some(17));
-        assert_eq!(last_end(text, (0, text.len()), &[], Some("card")), None);
-        assert_eq!(unmarked(text, (5, 19), &[]), &b"           ] b"[..]);
+        assert_eq!(last_end(text, (0, text.len()), &KNOWN, None), Some(17));
+        assert_eq!(last_end(text, (0, text.len()), &KNOWN, Some("card")), None);
+        assert_eq!(unmarked(text, (5, 19), &KNOWN), &b"           ] b"[..]);
     }
 }

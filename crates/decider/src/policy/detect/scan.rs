@@ -2,7 +2,11 @@
 
 pub(super) use aho_corasick::AhoCorasick as Automaton;
 
-use super::{escapes, marks, own::Own, tables::Tables};
+use super::{
+    escapes,
+    marks::{self, Known},
+    tables::Tables,
+};
 use aho_corasick::{AhoCorasickKind, Match};
 use std::{borrow::Cow, cell::OnceCell, sync::OnceLock};
 
@@ -22,13 +26,13 @@ pub(super) struct Shared<'o> {
     may_escape: OnceCell<bool>,
     /// The lists of words of all detectors.
     lists: &'static [&'static Words],
-    /// The tenant's own detectors: their names may be in marks.
-    own: &'o [Own],
+    /// Detectors whose names may be in marks.
+    known: Known<'o>,
 }
 
 impl<'o> Shared<'o> {
-    pub(super) fn new(lists: &'static [&'static Words], own: &'o [Own]) -> Self {
-        Self { lists, own, ..Self::default() }
+    pub(super) fn new(lists: &'static [&'static Words], known: Known<'o>) -> Self {
+        Self { lists, known, ..Self::default() }
     }
 
     /// The lists of which the text has a word: one pass for all detectors.
@@ -196,9 +200,9 @@ impl<'t> Text<'t> {
     pub(super) fn is_named(&self, start: usize, words: &Words) -> bool {
         let tables = || self.shared.tables.get_or_init(|| Tables::of(self.bytes));
         words.are_in(self.label.as_bytes())
-            || tables()
-                .heads(self.bytes, start)
-                .any(|head| words.are_in(&marks::unmarked(head, (0, head.len()), self.shared.own)))
+            || tables().heads(self.bytes, start).any(|head| {
+                words.are_in(&marks::unmarked(head, (0, head.len()), &self.shared.known))
+            })
     }
 
     /// What stands between the last of the words and `start`, not before `from`; nothing if one of the others comes
@@ -211,9 +215,9 @@ impl<'t> Text<'t> {
         of: Option<&str>,
     ) -> Option<Vec<u8>> {
         let least = from.max(start.saturating_sub(BEFORE));
-        let marked = marks::last_end(self.bytes, (least, start), self.shared.own, of);
+        let marked = marks::last_end(self.bytes, (least, start), &self.shared.known, of);
         let window = (marked.unwrap_or(least), start);
-        let window = plain(&marks::unmarked(self.bytes, window, self.shared.own));
+        let window = plain(&marks::unmarked(self.bytes, window, &self.shared.known));
         let after = words.last_in(&window)?;
         (others.last_in(&window).unwrap_or(0) < after).then(|| window[after..].to_vec())
     }
@@ -246,13 +250,13 @@ impl<'t> Text<'t> {
     /// The bytes shortly before a place.
     fn said(&self, start: usize) -> Cow<'t, [u8]> {
         let window = (start.saturating_sub(BEFORE), start);
-        marks::unmarked(self.bytes, window, self.shared.own)
+        marks::unmarked(self.bytes, window, &self.shared.known)
     }
 
     /// The bytes shortly after a place.
     pub(super) fn after(&self, end: usize) -> Cow<'t, [u8]> {
         let window = (end, end.saturating_add(AFTER).min(self.bytes.len()));
-        marks::unmarked(self.bytes, window, self.shared.own)
+        marks::unmarked(self.bytes, window, &self.shared.known)
     }
 }
 
