@@ -7,6 +7,7 @@
 mod approvals;
 mod beside;
 mod calls;
+mod counter;
 mod decide;
 mod decisions;
 mod evidence;

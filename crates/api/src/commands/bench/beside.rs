@@ -2,9 +2,9 @@
 
 use super::{
     Failed, INGEST_BATCH, INGEST_CONNECTIONS, OPEN_LOOP_RATE, Report,
+    counter::Counter,
     load::{Latencies, Load},
     ms,
-    sinks::Counter,
     site::Site,
     us,
 };
