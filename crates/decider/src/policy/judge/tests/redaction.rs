@@ -369,7 +369,7 @@ fn p16_short_names_are_looked_at_too() {
     let own = "language: 1\ndetectors:\n  - {name: one, pattern: \"M-[0-9]{3}|[0-9]\"}\n";
     let policy = "language: 1\npolicy: p\nclauses:\n  - {id: a, tool: t, then: allow}\n  - {id: s, tool: t, then: sanitize, redact: [{at: \"\", detect: [one]}]}\n";
     let bundle = bundle(&[("detectors.yaml", own.into()), ("policies/p.yaml", policy.into())]);
-    let code = |params: &str| judged(&bundle, params).code.to_string();
+    let code = |params: &str| judged(&bundle, params).code.clone();
     assert_eq!(code(r#"{"M-123":true}"#), "condition_error");
     assert_eq!(code(r#"{"a":"{\"M-123\":true}"}"#), "condition_error");
     assert_eq!(code(r#"{"a":["x","[\"y\"]"]}"#), "allowed");
