@@ -466,7 +466,7 @@ def make_entries():
         {"op": "remove", "key_id": "0123456789abcdef"}, {"op": "remove", "key_id": "0123456789abcdef", "by": {"key": "fedc"}},
         {"op": "remove", "key_id": "0123456789abcdef", "by": admin | {"command": "init"}},
         {"op": "remove", "key_id": "0123456789abcdef", "by": admin, "reason": "not needed"},
-        {"op": "remove", "key_id": "0123456789abcdef", "by": admin, "reason": reason | {"index": len(log.entries) + 9}},
+        {"op": "remove", "key_id": "0123456789abcdef", "by": admin, "reason": reason | {"index": len(log.entries) + 99}},
     ):
         body = jcs(wrong)
         log.reject("system.access", body, at(12), "system_body", signature=sign_place(JKEY, TENANT, 1, "system.access", log.subjects["system.access"], body))
