@@ -162,7 +162,7 @@ def agents(log, people_salt_key, sign):
     log.judge(policies.answer(log, claimed, at(13, 2), v1, "deny", "denied", clause="payments/stolen", clauses=["payments/stolen"], local_times=False, owners=("p-bob",), freeze="agent"), at(13, 2))
     # A gateway revokes in its own share.
     by_gateway = {"op": "revoke", "agent": "worker-1", "producer": "gw-1", "by": {"key": "89abcdef01234567"}}
-    for wrong in ({"producer": "GW"}, {"producer": None}, {"producer": ""}):
+    for wrong in ({"producer": "GW"}, {"producer": ""}):
         refuse(by_gateway | wrong, at(13, 3))
     log.agent(by_gateway, at(13, 3))
     return {"root": root, "child": of_child, "alone": new}
