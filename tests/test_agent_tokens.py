@@ -234,7 +234,7 @@ def test_p14_a_revoked_token_proves_nothing(fresh: Proving) -> None:
     assert desk.server.fsck().code == 0
 
 
-def test_p13_no_gateway_takes_revocation_from_others(fresh: Proving) -> None:
+def test_p14_no_gateway_takes_revocation_from_others(fresh: Proving) -> None:
     """A gateway's share is used up: it is told whom to ask, and other gateways and admins revoke as before."""
     desk = fresh
     other = desk.server.client(desk.server.add_key(["enforcer"], producer="gw-2"))
