@@ -11,19 +11,10 @@ import pytest
 from support import NatsServer, Server, cli, until
 from support.fakeprovider import FakeProvider
 from support.oidc import answered, begun, callback, link, secret_file, through
-from support.pages import RULES, Office
+from support.pages import KEYS, RULES, Office
 from support.provider_rig import Rig, desk, refused, signed_in, whole
 
 __all__ = ["desk", "whole"]
-#: Whoever links an account asks somebody of finance.
-KEYS = """
-[[rule]]
-name = "keys"
-quorum = {at_least = 1, of = "finance"}
-[rule.match]
-tool = "countersign"
-action = "key.issue"
-"""
 TRANSFER = {"amount": 5000, "currency": "EUR", "to": "DE02120300000000202051"}
 
 

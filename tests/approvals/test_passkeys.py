@@ -22,22 +22,13 @@ from fido2.webauthn import (
 )  # fmt: skip
 from support import Server, cli
 from support.client import Key
-from support.pages import RULES, Office, hidden
+from support.pages import KEYS, RULES, Office, hidden
 from support.passkeys import (
     PRESENT, VERIFIED, Device, admitted, asked, b64url, confirming, enrolled, request_of, requested, sign_in, unb64url,
 )  # fmt: skip
 
 VECTOR = Path(__file__).parents[2] / "proto/vectors/passkey.json"
 TRANSFER = {"amount": 5000, "currency": "EUR", "to": "DE02120300000000202051"}
-#: Whoever wants a passkey asks somebody of finance.
-KEYS = """
-[[rule]]
-name = "keys"
-quorum = {at_least = 1, of = "finance"}
-[rule.match]
-tool = "countersign"
-action = "key.issue"
-"""
 
 
 @pytest.fixture(scope="module")

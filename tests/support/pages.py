@@ -44,6 +44,15 @@ name = "everything else"
 quorum = {at_least = 1, of = "finance"}
 owner = "none"
 """
+#: Whoever wants a key, a passkey or an account in force asks somebody of finance.
+KEYS = """
+[[rule]]
+name = "keys"
+quorum = {at_least = 1, of = "finance"}
+[rule.match]
+tool = "countersign"
+action = "key.issue"
+"""
 
 PEOPLE: dict[str, dict[str, Any]] = {
     "p-maria": {"name": "Maria Lindqvist", "groups": ["finance"]},
