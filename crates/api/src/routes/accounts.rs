@@ -100,14 +100,8 @@ pub async fn add(
     new.check(&app, &tenant)?;
     let NewAccount { person, issuer, subject, name, reason: why, approval } = new;
     let worker = app.worker(&tenant.name);
-    let setup = worker.as_ref().and_then(|worker| worker.readiness().rules.known().ok());
-    let known = setup.is_some_and(|setup| setup.people.contains_key(&person));
-    let note = (!known).then(|| {
-        format!(
-            "{person} is not among the people in force: until they stand in people.toml and `countersign rules apply` was run, \
-             this account opens nothing."
-        )
-    });
+    let so = "until they stand in people.toml and `countersign rules apply` was run, this account opens nothing.";
+    let note = super::keys::note(worker.as_deref(), &person, so);
     let wanted = Wanted { person, issuer, subject, name };
     let (params, comment) = (wanted.params(), why.as_ref().map(ToString::to_string));
     let act = (KEY_ISSUE, &params, comment);

@@ -9,6 +9,7 @@ use crate::{
     reviewed::{self, Acted, Waiting},
     tenants::{self, KeyWanted},
 };
+use approvals::worker::Worker;
 use axum::{
     Json,
     body::Body,
@@ -102,6 +103,13 @@ pub struct IssuedKey {
     note: Option<String>,
 }
 
+/// What is said of somebody who is not among the people in force. `so`: what follows from it.
+pub(super) fn note(worker: Option<&Worker>, person: &Ident, so: &str) -> Option<String> {
+    let setup = worker.and_then(|worker| worker.readiness().rules.known().ok());
+    let known = setup.is_some_and(|setup| setup.people.contains_key(person));
+    (!known).then(|| format!("{person} is not among the people in force: {so}"))
+}
+
 /// Issue an API key
 #[utoipa::path(post, path = "/v1/tenants/{tenant}/keys", tag = "operation",
     params(("tenant" = String, Path)), request_body = NewKey,
@@ -127,19 +135,12 @@ pub async fn add(
     let power = roles.iter().any(|role| POWER.contains(&json!(role).as_str().unwrap_or_default()));
     let comment = why.as_ref().map(ToString::to_string);
     let asked = worker.as_deref().filter(|_| power);
-    let setup = worker.as_ref().and_then(|worker| worker.readiness().rules.known().ok());
-    let stranger = person
-        .as_ref()
-        .filter(|person| setup.as_ref().is_none_or(|setup| !setup.people.contains_key(*person)));
-    let reviews = roles.contains(&Role::Reviewer);
-    let note = stranger.map(|person| {
-        let so = if reviews {
-            "until they stand in people.toml and `countersign rules apply` was run, this key opens nothing."
-        } else {
-            "the key works, and entries will name them all the same."
-        };
-        format!("{person} is not among the people in force: {so}")
-    });
+    let so = if roles.contains(&Role::Reviewer) {
+        "until they stand in people.toml and `countersign rules apply` was run, this key opens nothing."
+    } else {
+        "the key works, and entries will name them all the same."
+    };
+    let note = person.as_ref().and_then(|person| note(worker.as_deref(), person, so));
     let wanted = KeyWanted { roles, producer, person, name };
     let act = (KEY_ISSUE, &params, comment);
     let issue =
