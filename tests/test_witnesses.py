@@ -125,6 +125,43 @@ def test_p21_every_kind_of_thing_needs_the_quorum(road: Road, tmp_path: Path) ->
         assert f"quorum a not met: witness a ({witness.name}+" in said and "has not cosigned" in said
 
 
+def test_p21_exports_and_evidence_wait_for_a_witness(road: Road, tmp_path: Path) -> None:
+    """Each is made at once after events were published, while the newest checkpoint has no cosignature yet; it meets the policy."""
+    server, _ = road
+    policy = policy_of(server, tmp_path / "policy")
+    of = ("--tenant", "acme", "--witnessed")
+    for name, more in [("whole", ()), ("range", ("--from", "1", "--to", "3"))]:
+        publish(server, 3)
+        server.remote("export", *of, *more, tmp_path / name).ok()
+        items = cli("verify", "--key", server.vkey, "--policy", policy, "--export", tmp_path / name, "--json").ok().json()["items"]
+        assert [item["grade"] for item in items] == ["witnessed"]
+    publish(server, 3)
+    server.remote("evidence", *of, "-o", tmp_path / "evidence").ok()
+    items = cli("verify", "--key", server.vkey, "--policy", policy, "--evidence", tmp_path / "evidence", "--json").ok().json()["items"]
+    assert [item["grade"] for item in items] == ["witnessed"]
+
+
+def test_p21_the_feed_says_how_far_witnesses_are(road: Road) -> None:
+    server, _ = road
+    size = publish(server) + 1
+
+    def end() -> dict[str, Any]:
+        return json.loads(get(server, "entries", limit=1).text.splitlines()[-1])
+
+    until("the feed to say that all is witnessed", lambda: end()["witnessed"] >= size)
+    assert end()["witnessed"] <= end()["size"] and "cosigned" not in end()
+
+
+def test_p21_a_log_without_witnesses_says_so(tmp_path: Path) -> None:
+    with Server(tmp_path / "server") as server:
+        server.create()
+        answer = get(server, "logs/1/checkpoint", witnessed="true")
+        assert (answer.status_code, answer.json()["code"]) == (404, "not_found") and "asks no witness" in answer.text
+        done = server.remote("export", "--tenant", "acme", "--witnessed", tmp_path / "export")
+        assert done.code == 1 and "[witness.NAME]" in done.err, done
+        assert "witnessed" not in json.loads(get(server, "entries").text.splitlines()[-1])
+
+
 def test_p21_a_wrong_line_of_the_witness_is_refused(road: Road, tmp_path: Path) -> None:
     server, witness = road
     index = publish(server)
@@ -190,7 +227,7 @@ def test_p21_a_witness_that_was_away_cosigns_the_newest_then(tmp_path: Path) -> 
         index = publish(server, 20)
         assert get(server, "receipts", index=index).status_code == 200
         answer = get(server, "receipts", index=index, witnessed="true")
-        assert answer.status_code == 404 and "No witness has cosigned" in answer.text
+        assert answer.status_code == 404 and answer.json()["code"] == "not_witnessed", answer.text
         # At the second one, a whole round has passed: what was cosigned is stored.
         until("two failed attempts", lambda: metric(server, "witness_failures_total", "a") >= 2)
         # What was cosigned is kept over a restart of the server; the size that the witness has is learned from its 409.

@@ -10,6 +10,7 @@ mod availability;
 mod budgets;
 mod changes;
 mod controls;
+mod deliveries;
 mod derive;
 mod executions;
 mod figures;

@@ -39,6 +39,8 @@ mod counts;
 #[cfg(feature = "server")]
 mod event_result;
 #[cfg(feature = "server")]
+mod grades;
+#[cfg(feature = "server")]
 mod health;
 #[cfg(feature = "server")]
 mod incident;

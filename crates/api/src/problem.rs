@@ -107,6 +107,7 @@ codes! {
     RoleMissing = "role_missing", 403, "API key lacks the role";
     NotTrusted = "not_trusted", 403, "Token not allowed for this connection";
     NotFound = "not_found", 404, "Not found";
+    NotWitnessed = "not_witnessed", 404, "Not cosigned by a witness yet";
     MethodNotAllowed = "method_not_allowed", 405, "Method not allowed";
     Conflict = "conflict", 409, "Conflict with the present state";
     Pruned = "pruned", 410, "Entry pruned";

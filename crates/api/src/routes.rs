@@ -176,9 +176,13 @@ fn waits(waiting: Waiting) -> Response {
     (StatusCode::ACCEPTED, Json(waiting)).into_response()
 }
 
-/// No kept checkpoint that covers this has a cosignature yet.
-fn not_witnessed() -> Problem {
-    let detail = "No witness has cosigned a checkpoint that covers this yet; ask again later, or without `witnessed`.";
+/// No kept checkpoint that covers this has a cosignature of a witness.
+fn not_witnessed(app: &App, tenant: &Tenant) -> Problem {
+    if app.witnesses.asked(tenant) {
+        let detail = "No witness has cosigned a checkpoint that covers this yet; ask again in a second, or without `witnessed`.";
+        return Problem::new(Code::NotWitnessed, detail);
+    }
+    let detail = "This server asks no witness about this log: add [witness.NAME] to its configuration, or ask without `witnessed`.";
     Problem::new(Code::NotFound, detail)
 }
 

@@ -112,6 +112,16 @@ impl Witnesses {
         Some(of)
     }
 
+    /// The newest tree size that a witness has cosigned; 0 if there is none. `None` if the log has no witnesses.
+    pub fn newest(&self, tenant: &Tenant) -> Option<u64> {
+        Some(self.of(&tenant.name)?.kept().newest())
+    }
+
+    /// True if there are witnesses of a log.
+    pub fn asked(&self, tenant: &Tenant) -> bool {
+        self.of(&tenant.name).is_some()
+    }
+
     /// Asks the witnesses of a log, until the task ends. `None` if it has none.
     pub fn run(&self, ledger: &Arc<Ledger>, tenant: &Arc<Tenant>) -> Option<Running> {
         let of = self.of(&tenant.name)?;

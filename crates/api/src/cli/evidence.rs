@@ -40,6 +40,9 @@ pub struct Evidence {
     /// Make it even if the period is not over; the first line and exit status 4 say so
     #[arg(long)]
     pub partial: bool,
+    /// Under a checkpoint that outside witnesses have cosigned, with their cosignatures
+    #[arg(long, conflicts_with_all = ["export", "partial"])]
+    pub witnessed: bool,
     /// Sign a statement over all files with this key (statement.dsse.json)
     #[arg(long, value_name = "FILE")]
     pub signing_key: Option<PathBuf>,

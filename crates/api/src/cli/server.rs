@@ -310,6 +310,9 @@ pub struct Export {
     /// Also write disclosures (needs the discloser role)
     #[arg(long)]
     pub disclosures: bool,
+    /// Under a checkpoint that outside witnesses have cosigned, with their cosignatures
+    #[arg(long)]
+    pub witnessed: bool,
     #[command(flatten)]
     pub to_store: ToStore,
 }

@@ -2,6 +2,7 @@
 
 mod approval;
 pub mod kept;
+mod noted;
 mod range;
 pub mod target;
 pub mod tiles;
@@ -18,6 +19,8 @@ use ledger::log::{
     tile::{Tile, read_bundle},
 };
 use target::{Target, Verdict};
+
+pub use noted::checkpoint;
 
 /// Text of the README. An export is recognised by it.
 fn readme(origin: &str) -> String {
@@ -52,14 +55,14 @@ pub fn run(arguments: &Export) -> Result<(), Failed> {
         None => 0,
     };
     if let Some(id) = &arguments.approval {
-        return approval::run(&client, tenant, id, dir, *disclosed);
+        return approval::run(&client, arguments, id);
     }
     if arguments.from.is_some() || arguments.to.is_some() {
         return range::run(&client, arguments);
     }
     let base = format!("/v1/tenants/{tenant}");
     let log = format!("{base}/logs/1");
-    let note = client.get(&format!("{log}/checkpoint"))?;
+    let note = checkpoint(&client, &log, None, arguments.witnessed)?;
     let checkpoint = checkpoint_of(&note)?;
     let Checkpoint { origin, size, .. } = &checkpoint;
     let target = Target::open(dir, &readme(origin), "checkpoint")?;

@@ -239,6 +239,9 @@ pub struct Monthly {
     /// Samples of each control.
     #[serde(default = "default_samples")]
     pub samples: usize,
+    /// Under a checkpoint that outside witnesses have cosigned.
+    #[serde(default)]
+    pub witnessed: bool,
 }
 
 /// How long the periods are.

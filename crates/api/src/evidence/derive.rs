@@ -8,6 +8,7 @@ use super::{
     budgets::Budgets,
     changes::Changes,
     controls,
+    deliveries::Deliveries,
     executions::Execution,
     findings::Weight,
     later,
@@ -82,6 +83,7 @@ struct Pass<'p> {
     agents: Agents,
     budgets: Budgets,
     watched: Watched,
+    deliveries: Deliveries,
     availability: Availability,
     draws: Vec<Draw>,
 }
@@ -108,6 +110,7 @@ pub fn derive(
         agents: Agents::default(),
         budgets: Budgets::default(),
         watched: Watched::default(),
+        deliveries: Deliveries::default(),
         availability: Availability::new(log.period),
         draws: draws.into(),
     };
@@ -144,6 +147,7 @@ impl Pass<'_> {
             }
             self.verdicts.before(index, &view);
             self.watched.before(index, &view);
+            self.deliveries.before(&view);
         }
         if let Some(last) = begin.checked_sub(1) {
             let entry = log.entry(last)?;
@@ -190,6 +194,7 @@ impl Pass<'_> {
         self.verdicts.take(log, out, index, &view)?;
         self.budgets.take(out, index, &view)?;
         self.watched.take(out, index, &view)?;
+        self.deliveries.take(out, index, &view)?;
         if !self.population.take(out, index, &view)? {
             return Ok(());
         }
@@ -225,6 +230,7 @@ impl Pass<'_> {
         self.availability.finish(out)?;
         self.budgets.finish(out)?;
         let watched = self.watched.finish(out)?;
+        let sinks = self.deliveries.finish(out)?;
         let drawn: BTreeSet<u64> = self.draws.iter().flat_map(Draw::drawn).collect();
         self.approvals.finish(log, out, &drawn)?;
         self.changes.finish(out)?;
@@ -246,6 +252,7 @@ impl Pass<'_> {
             privacy,
             availability: self.availability.share(),
             watched,
+            sinks: &sinks,
         };
         samples(log, out, &self.draws)?;
         let gone_later = later::finish(log, out)?;

@@ -68,6 +68,8 @@ pub struct Computed<'c> {
     pub availability: (u64, u64),
     /// Part 6: alerts and incidents.
     pub watched: super::watched::Totals,
+    /// Part 6: sinks, by name.
+    pub sinks: &'c [super::deliveries::Sink],
 }
 
 /// How one figure is computed: its count, and of how many.

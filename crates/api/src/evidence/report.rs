@@ -4,6 +4,7 @@ use super::{
     Computed,
     agents::Agent,
     controls,
+    deliveries::Sink,
     figures::Figure,
     findings::{Finding, Weight},
     plot,
@@ -131,6 +132,7 @@ struct Page {
     replay: String,
     not_possible: Vec<(String, u64)>,
     operation: Vec<(String, u64)>,
+    sinks: Vec<Sink>,
     pause: String,
     privacy: String,
     controls: Vec<ControlRow>,
@@ -188,6 +190,7 @@ pub fn page(shown: &Shown<'_>) -> String {
         ),
         not_possible: verdicts.not_possible.iter().map(|(why, n)| (why.clone(), *n)).collect(),
         operation: changes.counts.iter().map(|(what, n)| (what.clone(), *n)).collect(),
+        sinks: shown.computed.sinks.to_vec(),
         pause: match changes.pause.0 {
             0 => "The log never paused for a second.".into(),
             seconds => format!(

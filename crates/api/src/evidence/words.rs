@@ -38,7 +38,7 @@ pub fn not_checked(computed: &Computed<'_>) -> Vec<String> {
         "Clocks: the time is the journal's; a decider's own time is believed within 60 s of it.",
         "Whether others were shown another log: compare the checkpoint with theirs.",
         "Entries outside the period, except the system entries and the approvals that the period needs. That the chain of system entries leaves nothing out there, and that no entry there is dated out of order, in the period, is the log's word: `verify --export` checks it.",
-        "Checkpoint cadence, halts, backups and deliveries: they are not entries of this log.",
+        "Checkpoint cadence, halts and backups: they are not entries of this log. That a receiver kept what it took is its word (operation/deliveries.csv says which word).",
         "Budgets: that no cap was exceeded follows from the whole log, not from a period of it: `verify --export` counts every sum again. So do counts of earlier decisions (`history`): `replay --export` counts them again. What gateways reported of costs and outcomes is their word.",
     ]
     .map(str::to_owned)

@@ -12,7 +12,7 @@ use super::{
     view::{self, Moment, Told},
     visitor,
 };
-use crate::{app::App, auth::NOTHING_AFTER, query};
+use crate::{app::App, auth::NOTHING_AFTER, grades::Grades, query};
 use approvals::{
     cards::{Card, in_words},
     display::Piece,
@@ -147,6 +147,8 @@ struct ApprovalPage {
     facts: Facts,
     /// Owners of the agent.
     whose: Option<String>,
+    /// Who stands behind what the page shows.
+    grade: String,
     /// What was typed and not recorded.
     typed: Typed,
     /// True if this person may put a question now.
@@ -229,6 +231,7 @@ pub(super) async fn render(
     let asks = card.phase == Phase::Pending;
     let facts = if asks { Facts::of(session, approval, &card).await? } else { Facts::default() };
     let title = view::sentence(&card, 90);
+    let published = session.tenant.published();
     let page_of = ApprovalPage {
         top: Top::new(app, title, Some(session)),
         phase: view::phase(&card),
@@ -248,6 +251,7 @@ pub(super) async fn render(
         outlook: Outlook::of(session, approval),
         facts,
         whose: view::whose(&requested.owners, &session.setup),
+        grade: Grades::of(app, &session.tenant, &published).words(published.size),
         typed,
         may_ask: questions::may_ask(session, approval, &card),
         questions: questions::all(session, approval, now)?,

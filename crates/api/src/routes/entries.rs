@@ -5,6 +5,7 @@ use crate::{
     app::App,
     auth::{self, READERS},
     body::Sent,
+    grades::Grades,
     problem::{Code, Problem},
     query,
 };
@@ -21,7 +22,7 @@ use ledger::{
     tenant::Tenant,
 };
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::{fmt::Write as _, sync::Arc, time::Duration};
 
 /// Entries on a page, unless the query says how many.
@@ -126,7 +127,11 @@ pub async fn feed(
     let page = page.map_err(|error| Problem::from(error).with_next(begins))?;
     memory.shrink(lines.len());
     let next = (!page.ended).then(|| question.cursor(&tenant.origin, page.scanned.1));
-    let closing = json!({"next": next, "scanned": page.scanned, "size": page.size});
+    let mut closing = json!({"next": next, "scanned": page.scanned, "size": page.size});
+    let grades = serde_json::to_value(Grades::of(&app, &tenant, &published)).unwrap_or_default();
+    if let (Some(closing), Value::Object(grades)) = (closing.as_object_mut(), grades) {
+        closing.extend(grades);
+    }
     let mut response = text("application/x-ndjson", format!("{lines}{closing}\n"));
     if let Some(next) = next {
         // `base`: the path of `public_url`, before our own.

@@ -73,7 +73,7 @@ pub async fn checkpoint(
     query::one_of("witnessed", witnessed.as_deref(), &["true", "false"])?;
     if witnessed.as_deref() == Some("true") {
         let note = app.witnesses.witnessed(&tenant, covers.unwrap_or(0));
-        let note = note.ok_or_else(super::not_witnessed)?;
+        let note = note.ok_or_else(|| super::not_witnessed(&app, &tenant))?;
         return Ok(text("text/plain; charset=utf-8", note));
     }
     let published = match covers.and_then(|size| size.checked_sub(1)) {

@@ -87,7 +87,7 @@ pub async fn receipt(
     }
     let receipt = if query.witnessed.as_deref() == Some("true") {
         let witnessed = app.witnesses.receipt((&app.ledger, &tenant), &published, receipt)?;
-        witnessed.ok_or_else(super::not_witnessed)?
+        witnessed.ok_or_else(|| super::not_witnessed(&app, &tenant))?
     } else {
         let checkpoint = app.witnesses.with_cosignatures(&tenant, receipt.checkpoint);
         Receipt { checkpoint, ..receipt }

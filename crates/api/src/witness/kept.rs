@@ -109,6 +109,12 @@ impl Kept {
         of.map_or(0, |(size, _)| *size)
     }
 
+    /// The newest size that any witness has cosigned; 0 if there is none.
+    pub(super) fn newest(&self) -> u64 {
+        let newest = self.0.iter().rev().find(|(_, noted)| !noted.lines.is_empty());
+        newest.map_or(0, |(size, _)| *size)
+    }
+
     /// What is stored: only what somebody has cosigned.
     pub(super) fn bytes(&self) -> Vec<u8> {
         let cosigned = self.0.iter().filter(|(_, noted)| !noted.lines.is_empty());

@@ -150,7 +150,7 @@ pub fn start(config: &Config) {
 }
 
 fn arguments(tenant: &str, monthly: &Monthly, config: PathBuf) -> Evidence {
-    let Monthly { to, api_key_file, signing_key_file, samples, .. } = monthly.clone();
+    let Monthly { to, api_key_file, signing_key_file, samples, witnessed, .. } = monthly.clone();
     Evidence {
         remote: Remote {
             server: None,
@@ -169,6 +169,7 @@ fn arguments(tenant: &str, monthly: &Monthly, config: PathBuf) -> Evidence {
         samples,
         disclose: Disclosed::None,
         partial: false,
+        witnessed,
         signing_key: signing_key_file,
         new_signing_key: None,
         json: false,

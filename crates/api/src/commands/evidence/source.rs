@@ -4,7 +4,7 @@ use super::{EXIT_FAILED, Failed, ahead::Ahead, usage};
 use crate::{
     cli::Evidence,
     client::Client,
-    commands::export::{checkpoint_of, tiles::Remote},
+    commands::export::{checkpoint, checkpoint_of, tiles::Remote},
     evidence::{EXPIRED, Error, Files, Gone, Log},
 };
 use ledger::{
@@ -31,6 +31,8 @@ const FILE_BYTES_MAX: u64 = 64 << 20;
 /// A log that can be read.
 pub struct Source {
     place: Place,
+    /// True if witnesses have to have cosigned that checkpoint.
+    witnessed: bool,
     /// The checkpoint under which everything is proven, once it is chosen.
     note: RefCell<Vec<u8>>,
     /// Files of policies by digest, as a server tells them.
@@ -82,7 +84,8 @@ impl Source {
             (None, None) => return Err(usage("name the log: --tenant, or --export DIR")),
         };
         let (note, policies, later) = (RefCell::default(), RefCell::default(), RefCell::default());
-        let source = Self { place, note, policies, later, ahead: RefCell::default() };
+        let witnessed = arguments.witnessed;
+        let source = Self { place, witnessed, note, policies, later, ahead: RefCell::default() };
         let note = source.fetch("checkpoint")?.unwrap_or_default();
         if note.is_empty() {
             return Err(Failed::new(
@@ -117,12 +120,13 @@ impl Source {
     }
 
     /// Takes the earliest kept checkpoint that covers the period of a log that was opened under the newest one: so the same
-    /// period gives the same evidence later on. Returns the range of the period.
+    /// period gives the same evidence later on. Of those that are witnessed it takes the newest. Returns the range of the period.
     pub fn cover(&self, log: &Log<'_>) -> Result<Range, Failed> {
         let range = log.range;
         if let (Place::Server { client, base }, true) = (&self.place, log.is_over) {
             let least = range.end + 1;
-            let note = client.get(&format!("{base}/logs/1/checkpoint?covers={least}"))?;
+            let of_log = format!("{base}/logs/1");
+            let note = checkpoint(client, &of_log, Some(least), self.witnessed)?;
             let size = checkpoint_of(&note)?.size;
             self.note.replace(note);
             self.note_later(log, size)?;

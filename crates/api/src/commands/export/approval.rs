@@ -1,10 +1,11 @@
 //! `countersign export --approval`: the history of one approval as a folder (`proto/formats/approval-export.md`).
 
 use super::{
-    Target, Verdict, checkpoint_of,
+    Target, Verdict, checkpoint, checkpoint_of,
     tiles::{Remote, unreadable},
 };
 use crate::{
+    cli::Export,
     client::Client,
     commands::{EXIT_FAILED, Failed},
     terminal::{dim, harmless, say},
@@ -14,7 +15,7 @@ use ledger::{
     log::{checkpoint::Checkpoint, merkle, receipt::Receipt},
 };
 use serde_json::Value;
-use std::{collections::BTreeSet, path::Path};
+use std::collections::BTreeSet;
 
 /// Text of the README. An export is recognised by it.
 fn readme(origin: &str) -> String {
@@ -39,26 +40,24 @@ Check it with the log's public key, which you must have from somewhere else:
 }
 
 /// Writes the history of approval `id` as it is now. One checkpoint proves all of it.
-pub fn run(
-    client: &Client,
-    tenant: &str,
-    id: &str,
-    dir: &Path,
-    disclosures: bool,
-) -> Result<(), Failed> {
+pub fn run(client: &Client, arguments: &Export, id: &str) -> Result<(), Failed> {
+    let Export { tenant, dir, disclosures, witnessed, .. } = arguments;
     let id = Ident::new(id).map_err(|_| Failed::new(EXIT_FAILED, "not the id of an approval"))?;
     let base = format!("/v1/tenants/{tenant}");
     // Fetch the history before the checkpoint: what was answered is published by then.
     let approval = json(&client.get(&format!("{base}/approvals/{id}"))?)?;
     let log = format!("{base}/logs/1");
-    let note = client.get(&format!("{log}/checkpoint"))?;
+    let note = match witnessed {
+        true => checkpoint(client, &log, Some(last_of(&approval) + 1), true)?,
+        false => checkpoint(client, &log, None, false)?,
+    };
     let Checkpoint { origin, size, .. } = checkpoint_of(&note)?;
     let tiles = Remote::new(client, &log, size);
-    let checkpoint = String::from_utf8_lossy(&note).into_owned();
+    let signed = String::from_utf8_lossy(&note).into_owned();
     let read = |index: u64| client.get(&format!("{base}/entries/{index}"));
     let proof = |index: u64, entry: Vec<u8>| -> Result<String, Failed> {
         let path = merkle::inclusion(&tiles, index, size)?;
-        Ok(Receipt { entry, index, path, checkpoint: checkpoint.clone() }.to_string())
+        Ok(Receipt { entry, index, path, checkpoint: signed.clone() }.to_string())
     };
     let index_of = |value: &Value| value["index"].as_u64().filter(|index| *index < size);
     let opening = index_of(&approval["opening"]).ok_or_else(unreadable)?;
@@ -78,13 +77,13 @@ pub fn run(
         let name = format!("passkey-{index}.tlog-proof");
         target.write(&name, proof(*index, read(*index)?)?.as_bytes())?;
     }
-    if disclosures {
+    if *disclosures {
         let shown = client.get(&format!("{base}/entries/{opening}/disclosures"))?;
         target.write("opening.disclosures", &shown)?;
     }
     target.write("keys.json", &client.get(&format!("{log}/keys"))?)?;
     let n = history.len();
-    target.sweep(&|path| verdict(path, (n, &passkeys), disclosures))?;
+    target.sweep(&|path| verdict(path, (n, &passkeys), *disclosures))?;
     target.finish(&note)?;
     let state = harmless(approval["state"].as_str().unwrap_or("unknown"));
     say(&format!("approval {id}, {state} after {n} messages, in {}", dir.display()));
@@ -114,6 +113,13 @@ fn verdict(path: &str, (n, passkeys): (usize, &BTreeSet<u64>), disclosed: bool) 
 fn passkeys_of(entry: &Value) -> Vec<u64> {
     let events = entry["event"]["events"].as_array().map_or(&[][..], Vec::as_slice);
     events.iter().filter_map(|event| event["signed"]["enrolled"]["index"].as_u64()).collect()
+}
+
+/// Leaf index of the last entry of an approval; 0 if the answer has none.
+fn last_of(approval: &Value) -> u64 {
+    let history = approval["history"].as_array().map_or(&[][..], Vec::as_slice);
+    let all = std::iter::once(&approval["opening"]).chain(history);
+    all.filter_map(|step| step["index"].as_u64()).max().unwrap_or_default()
 }
 
 fn json(bytes: &[u8]) -> Result<Value, Failed> {

@@ -1,7 +1,7 @@
 //! `countersign export --from --to`: a range of a log as a folder that proves it (`proto/formats/export.md`).
 
 use super::{
-    Target, Verdict, checkpoint_of,
+    Target, Verdict, checkpoint, checkpoint_of,
     tiles::{latest, unreadable},
 };
 use crate::{
@@ -106,7 +106,7 @@ impl Copied<'_> {
 
 /// Writes a range of a log.
 pub fn run(client: &Client, arguments: &Export) -> Result<(), Failed> {
-    let Export { tenant, dir, disclosures, .. } = arguments;
+    let Export { tenant, dir, disclosures, witnessed, .. } = arguments;
     let [from, to] = [("from", &arguments.from), ("to", &arguments.to)]
         .map(|(name, text)| text.as_deref().map(|text| end(name, text)).transpose());
     let (from, to) = (from?, to?);
@@ -140,9 +140,11 @@ pub fn run(client: &Client, arguments: &Export) -> Result<(), Failed> {
     })?;
     let (range, period) = found;
     // The earliest kept checkpoint that shows the range and that it is over: so the same range gives the same bytes.
-    let note = if range.end < size {
-        let covers = client.get(&format!("{log}/checkpoint?covers={}", range.end + 1))?;
-        String::from_utf8(covers).map_err(|_| unreadable())?
+    // Under one that is witnessed they may differ, because another one is the newest witnessed one then.
+    let note = if range.end < size || *witnessed {
+        let covers = Some(size.min(range.end + 1));
+        String::from_utf8(checkpoint(client, &log, covers, *witnessed)?)
+            .map_err(|_| unreadable())?
     } else {
         newest.clone()
     };
