@@ -153,8 +153,7 @@ def test_p21_the_feed_says_how_far_witnesses_are(road: Road) -> None:
 
 
 def test_p21_a_log_without_witnesses_says_so(tmp_path: Path) -> None:
-    with Server(tmp_path / "server") as server:
-        server.create()
+    with Server.ready(tmp_path / "server") as server:
         answer = get(server, "logs/1/checkpoint", witnessed="true")
         assert (answer.status_code, answer.json()["code"]) == (404, "not_found") and "asks no witness" in answer.text
         done = server.remote("export", "--tenant", "acme", "--witnessed", tmp_path / "export")
