@@ -20,6 +20,8 @@ NOT_RUN = {
     "./scripts/demo": "`.ci/run` runs both scripts; the second one runs this test",
     "COUNTERSIGN_KEY=": "OPA has no package to install; the block after it sends what OPA sends",
     "opa run --server --config-file opa.yaml": "needs a server with a key for bundles; `test_opa_served.py` has one",
+    "podman build": "no container engine; `test_container.py` does what the last stage says",
+    "podman run": "no container engine; `test_container.py` runs the server so",
     "nats pub": "the `nats` tool has no package on PyPI or in Debian; the block after it does the same in Python",
     "cargo build": "`scripts/test` builds the verifier alone",
     "sha256sum": "needs root and systemd; `test_release.py` unpacks the package",
