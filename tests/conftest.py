@@ -21,8 +21,11 @@ pytest_plugins = ["tamper.table"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--long`, `--pictures`. Here, because pytest asks only the topmost folder for options."""
+    """`--long`, `--pictures`, and what `--long` does on three machines. Here, because pytest asks only the topmost folder for options."""
     parser.addoption("--long", action="store_true", help="more rounds where tests are random")
+    parser.addoption("--faults", type=int, default=2000, help="with --long: failures on three machines (tests/machines)")
+    parser.addoption("--seed", type=int, default=1, help="with --long: the first of their seeds")
+    parser.addoption("--results", help="with --long: the file of their results, where an earlier run is continued")
     parser.addoption("--pictures", action="store_true", help="write the pictures in docs/images again")
 
 

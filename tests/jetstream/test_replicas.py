@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from rig.broker import Peer
 from rig.cluster import Cluster
 from rig.trio import CHECKPOINT, Eye, Trio, cosigned_by, timed
-from support import NatsServer, Server, cli, event, until
+from support import NatsServer, Server, cli, event, until, witnesses
 from tamper.database import LOG, Database, u64
 
 REGISTER = "countersign-register.acme.value"
@@ -237,11 +237,18 @@ def test_p21_a_stolen_log_key_and_a_forked_journal_are_accepted_by_nobody(trio: 
     false_size, false_root = int(signed.splitlines()[1]), base64.b64decode(signed.splitlines()[2])
     # 1. Nobody with the policy accepts it, with the attacker's cosignature or without, nor with that one twice.
     mine = forger.note(false_size, false_root)
+    # Tessera reads no witness without a URL, which the format leaves open; nobody is asked there.
+    lines = [f"{line} https://replica.invalid/" if line.startswith("witness ") else line for line in trio.policy.read_text().splitlines()]
+    (theirs := tmp_path / "tessera-policy").write_text("\n".join(lines) + "\n")
     for number, note in enumerate([signed, mine, forger.note(size, hashlib.sha256(b"x").digest())]):
         (path := tmp_path / f"false-{number}").write_text(note)
         cli("verify", "--key", trio.vkey, "--checkpoint", path).ok()  # the key alone does not show it
         refused = cli("verify", "--key", trio.vkey, "--policy", trio.policy, "--checkpoint", path)
         assert refused.code == 1 and "is not met" in refused.out, refused.out
+        # Nor does Tessera, by the same policy.
+        witnesses.judge("policy", theirs, path, code=1)
+    (path := tmp_path / "true").write_text(shown(trio["a"]))
+    witnesses.judge("policy", theirs, path)
     # 2. The others cosign none of it: not the size that is shown, not one to come.
     node = next(iter(cluster.nodes.values()))
     with Peer(node) as peer:

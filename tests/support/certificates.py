@@ -17,10 +17,10 @@ def pem_key(key: ec.EllipticCurvePrivateKey) -> bytes:
     return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
 
 
-def make_certificates(folder: Path, *, name: str | None = None, ended: bool = False) -> None:
-    """A CA and a certificate of 127.0.0.1, and of a name: ca.pem, server.pem, server.key. `ended`: since a minute ago."""
+def make_certificates(folder: Path, *, name: str | None = None, ended: bool = False, addresses: tuple[str, ...] = ("127.0.0.1",)) -> None:
+    """A CA and a certificate of addresses, and of a name: ca.pem, server.pem, server.key. `ended`: since a minute ago."""
     now = datetime.now(timezone.utc)
-    called: list[x509.GeneralName] = [x509.IPAddress(ipaddress.ip_address("127.0.0.1")), *([x509.DNSName(name)] if name else [])]
+    called: list[x509.GeneralName] = [*(x509.IPAddress(ipaddress.ip_address(one)) for one in addresses), *([x509.DNSName(name)] if name else [])]
     keys = [ec.generate_private_key(ec.SECP256R1()) for _ in range(2)]
     names = [x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]) for name in ("test CA", "127.0.0.1")]
 
@@ -41,7 +41,7 @@ def make_certificates(folder: Path, *, name: str | None = None, ended: bool = Fa
     ca = build(0, (x509.BasicConstraints(True, None), True), (usage, True))
     leaf = build(
         1, (x509.BasicConstraints(False, None), True), (x509.SubjectAlternativeName(called), False),
-        (x509.ExtendedKeyUsage([x509.oid.ExtendedKeyUsageOID.SERVER_AUTH]), False),
+        (x509.ExtendedKeyUsage([x509.oid.ExtendedKeyUsageOID.SERVER_AUTH, x509.oid.ExtendedKeyUsageOID.CLIENT_AUTH]), False),
     )  # fmt: skip
     (folder / "ca.pem").write_bytes(ca)
     (folder / "server.pem").write_bytes(leaf + ca)

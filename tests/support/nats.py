@@ -25,6 +25,13 @@ def nats_server_bin() -> Path:
 class NatsServer:
     """JetStream on one fixed port and store directory, across kill -9 and restarts."""
 
+    #: Where it takes connections.
+    address = "127.0.0.1"
+    #: What is put before its command, as `("nsenter", …)`; it must take the command's place.
+    prefix: tuple[str, ...] = ()
+    #: Variables of its own.
+    env: dict[str, str] | None = None
+
     def __init__(self, root: Path, *, sync_interval: str = "always", extra: str = "") -> None:
         self.root, self.store = root, root / "store"
         root.mkdir(parents=True, exist_ok=True)
@@ -42,15 +49,16 @@ class NatsServer:
     @property
     def url(self) -> str:
         """Where clients connect."""
-        return f"nats://127.0.0.1:{self.port}"
+        return f"nats://{self.address}:{self.port}"
 
     def start(self, seconds: float = 60.0) -> "NatsServer":
         """Starts it and waits until it takes connections."""
         assert self.process is None
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                [str(nats_server_bin()), "-c", str(self.config)], stdout=log, stderr=log, start_new_session=True
-            )
+                [*self.prefix, str(nats_server_bin()), "-c", str(self.config)], stdout=log, stderr=log, start_new_session=True,
+                env=None if self.env is None else os.environ | self.env,
+            )  # fmt: skip
         until(f"nats-server on {self.port} (see {self.log_path})", self._answers, seconds)
         return self
 
@@ -59,7 +67,7 @@ class NatsServer:
         if self.process.poll() is not None:
             raise AssertionError(f"nats-server ended: {self.log_path.read_text()[-2000:]}")
         try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=1.0) as probe:
+            with socket.create_connection((self.address, self.port), timeout=1.0) as probe:
                 probe.settimeout(1.0)
                 return probe.recv(4) == b"INFO"
         except OSError:

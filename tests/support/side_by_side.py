@@ -21,7 +21,7 @@ from xdist.scheduler import LoadScopeScheduling
 #: Tests that take longest, by how their id begins: they begin first, in this order. All others follow in the order of their files.
 BEGIN_FIRST = (
     "approvals/faults/test_approval_race.py", "approvals/faults/", "approvals/test_slack_refusals.py", "tamper/", "faults/",
-    "jetstream/", "test_opa_bundle.py", "test_readme.py", "test_third_party.py", "test_verify_claims.py", "approvals/",
+    "machines/", "jetstream/", "test_opa_bundle.py", "test_readme.py", "test_third_party.py", "test_verify_claims.py", "approvals/",
 )  # fmt: skip
 #: Fixtures with these scopes are shared by tests of a file.
 SHARED_SCOPES = ("class", "module", "package")

@@ -26,7 +26,7 @@ SOURCE = Path(__file__).parent.parent / "judges" / "witness"
 WITNESS, VERSION = "filippo.io/torchwood/cmd/litewitness", "0.6.1"
 
 
-def _built(name: str, digest: str, build: Callable[[Path, dict[str, str]], subprocess.CompletedProcess[str]]) -> Path:
+def built(name: str, digest: str, build: Callable[[Path, dict[str, str]], subprocess.CompletedProcess[str]]) -> Path:
     """A Go program: built once, kept for later runs. Go compares its modules with their checksums."""
     root = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "countersign" / "witness"
     binary = root / digest / name
@@ -49,7 +49,7 @@ def litewitness_bin() -> Path:
         command = [go_bin(), "install", f"{WITNESS}@v{VERSION}"]
         return subprocess.run(command, cwd=binary.parent, env=env | {"GOFLAGS": "-trimpath"}, capture_output=True, text=True, check=False)
 
-    return _built("litewitness", VERSION, build)
+    return built("litewitness", VERSION, build)
 
 
 def judge_bin() -> Path:
@@ -63,7 +63,7 @@ def judge_bin() -> Path:
             return subprocess.run(command, cwd=Path(work) / "judge", env=env, capture_output=True, text=True, check=False)
 
     digest = hashlib.sha256(b"\0".join(path.read_bytes() for path in sorted(SOURCE.iterdir()))).hexdigest()[:16]
-    return _built("judge", digest, build)
+    return built("judge", digest, build)
 
 
 def judge(*arguments: str | Path, code: int = 0) -> str:

@@ -47,14 +47,14 @@ def cosigned_by(note: str, vkeys: dict[str, str]) -> set[str]:
 class Eye(threading.Thread):
     """Reads the checkpoint of each replica, again and again, and keeps every one that it was ever shown."""
 
-    def __init__(self, trio: "Trio") -> None:
+    def __init__(self, trio: "Trio", every: float = 0.02) -> None:
         super().__init__(daemon=True)
-        self.trio, self.seen, self.ended = trio, set[str](), threading.Event()
+        self.trio, self.every, self.seen, self.ended = trio, every, set[str](), threading.Event()
 
     def run(self) -> None:
         """Looks until it is stopped."""
         with httpx.Client(timeout=5, trust_env=False) as http:
-            while not self.ended.wait(0.02):
+            while not self.ended.wait(self.every):
                 for server in self.trio.servers.values():
                     try:
                         answer = http.get(server.url + CHECKPOINT, headers=self.trio.auditor)
@@ -76,11 +76,11 @@ class Trio:
     def __init__(self, root: Path, nats: str, names: tuple[str, ...] = NAMES, sections: dict[str, Any] | None = None) -> None:
         self.root = root
         sections = {"journal": {"kind": "jetstream", "url": nats, "replicas": 3}} | (sections or {})
-        first = Server(root / names[0], sections=copy.deepcopy(sections))
+        first = self.make(names[0], copy.deepcopy(sections))
         first.init()
         self.servers = {names[0]: first}
         for name in names[1:]:
-            server = Server(root / name, sections=copy.deepcopy(sections))
+            server = self.make(name, copy.deepcopy(sections))
             for folder in ("data", "keys", "guard"):
                 shutil.copytree(first.root / folder, server.root / folder)
             server.keys, server.vkey, server.origin = dict(first.keys), first.vkey, first.origin
@@ -93,6 +93,10 @@ class Trio:
         self.auditor = {"Authorization": f"Bearer {first.admin_key.text}"}
         self.policy = root / "tlog-policy"
         self.policy.write_text(cli("log", "policy", "--config", first.config, "--key", first.vkey).ok().out)
+
+    def make(self, name: str, sections: dict[str, Any]) -> Server:
+        """One of them, before its log is there."""
+        return Server(self.root / name, sections=sections)
 
     def key_file(self, name: str) -> Path:
         """Where a replica's cosigner key is."""
@@ -144,8 +148,7 @@ class Trio:
     def status(self, name: str) -> dict[str, Any]:
         """`replica status`, as this one sees it."""
         server = self[name]
-        where = ["--server", server.url, "--api-key-file", server.key_file(server.operator_key)]
-        return json.loads(cli("replica", "status", *where, "--json").out.splitlines()[0])["logs"][0]
+        return json.loads(server.remote("replica status", "--json", key=server.operator_key).out.splitlines()[0])["logs"][0]
 
     def troubles(self, name: str) -> dict[str, str]:
         """What health says: code and words."""

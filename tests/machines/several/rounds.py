@@ -1,0 +1,178 @@
+"""Makes failures on a site under load, one after the other, and notes what clients were told meanwhile."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import time
+import traceback
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from rig.trio import Eye
+
+from support import until
+
+from .clients import GIVE_UP, Clients
+from .counts import Counts, count
+from .expected import NO_ANSWER, Expected, expected
+from .faults import FAULTS, Steps, Target, settled, unmount_all
+from .site import Site
+
+#: How long a failure lasts, in seconds: drawn from these, in the short form and in the long one.
+LASTS, LASTS_LONG = (4.0, 8.0), (4.0, 30.0)
+#: A service that does not answer again in this time never does. P22 promises less; the times are printed.
+AGAIN = 90.0
+#: Pause of the eye between two looks at all replicas, in seconds.
+LOOK_EVERY = 0.2
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """One failure, or two at once."""
+
+    names: tuple[str, ...]
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """As it is printed."""
+        return " + ".join(self.names)
+
+
+def drawn(seed: int) -> Trouble:
+    """One failure in three is alone."""
+    rng = random.Random(seed)
+    return Trouble(tuple(rng.sample(sorted(FAULTS), 1 if rng.random() < 1 / 3 else 2)), seed)
+
+
+class Round:
+    """A fresh site under load, and what happens to it."""
+
+    def __init__(self, folder: Path, *, lasts: tuple[float, float] = LASTS) -> None:
+        self.folder, self.lasts, self.rows = folder, lasts, expected()
+
+    def run(self, troubles: Iterable[Trouble]) -> Counts:
+        """All of them, then the counting. What goes wrong is in the counts."""
+        try:
+            with Site(self.folder) as site:
+                site.start()
+                clients = Clients(site)
+                eye = Eye(site, every=LOOK_EVERY)
+                eye.start()
+                counts = Counts()
+                with clients:
+                    for trouble in troubles:
+                        self.one(site, clients, trouble, counts)
+                site.whole_again()
+                counts.add(count(site, clients, eye, self.folder))
+                return counts
+        finally:
+            unmount_all(self.folder)
+
+    def one(self, site: Site, clients: Clients, trouble: Trouble, counts: Counts) -> None:
+        """One trouble, from its preparation until all three are one service again."""
+        rng, board = random.Random(trouble.seed), clients.board
+        settled(site)
+        running: list[tuple[str, str, Steps]] = []
+        for name in trouble.names:
+            host = FAULTS[name].where(site, rng)
+            running.append((name, host, FAULTS[name].make(Target(site, host, rng))))
+        for _, _, steps in running:
+            next(steps)
+        site.all_ready()
+        begun = time.monotonic()
+        for number, (_, _, steps) in enumerate(running):
+            # The second one strikes while the service is still at the first.
+            time.sleep(rng.uniform(0, 2) if number else 0)
+            next(steps)
+        struck = time.monotonic()
+        clients.work_for(rng.uniform(*self.lasts))
+        reported = site.reports()
+        # Whoever needs the others to be undone comes last.
+        for name, _, steps in sorted(running, key=lambda one: one[0] == "guard lost"):
+            site.network.heal()
+            finish(steps)
+        undone = time.monotonic()
+        before = len(board.acknowledged)
+        until("an acknowledgement after it", lambda: len(board.acknowledged) > before, AGAIN + GIVE_UP)
+        end = time.monotonic()
+        site.whole_again()
+        silent = board.silence(begun, end)
+        counts.faults[trouble.name] += 1
+        counts.silent.setdefault(trouble.name, []).append(round(silent, 2))
+        told = board.told(begun, time.monotonic())
+        print(json.dumps({"failure": trouble.name, "seed": trouble.seed, "hosts": [host for _, host, _ in running],
+                          "lasted": round(undone - struck, 1), "silent": round(silent, 2), "told": dict(told), "reported": reported}),
+              flush=True)  # fmt: skip
+        if len(trouble.names) == 1:
+            counts.wrong += self.compare(trouble, running[0][1], told, silent)
+        elif end - undone > AGAIN:
+            counts.wrong.append(f"{trouble.name}, seed {trouble.seed}: no answer for {end - undone:.0f} s after it was over")
+
+    def compare(self, trouble: Trouble, host: str, told: Iterable[str], silent: float) -> list[str]:
+        """What clients were told, against the page."""
+        row: Expected = self.rows[trouble.name]
+        surprises = sorted(set(told) - row.answers - NO_ANSWER)
+        wrong = [f"{trouble.name} at {host}, seed {trouble.seed}: clients were told {surprises}, the page does not say so"] if surprises else []
+        if silent > AGAIN:
+            wrong.append(f"{trouble.name} at {host}, seed {trouble.seed}: nothing was acknowledged for {silent:.0f} s")
+        return wrong
+
+
+def finish(steps: Steps) -> None:
+    """Undoes it."""
+    for _ in steps:
+        raise AssertionError("a fault has two yields")
+
+
+class Results:
+    """A file with one line a site: what was run is not run again."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    def has(self, seed: int) -> bool:
+        """True if this site was run."""
+        return any(line["seed"] == seed for line in self.lines)
+
+    def add(self, seed: int, counts: Counts) -> None:
+        """One more."""
+        line = {"seed": seed, "counts": counts.as_json()}
+        self.lines.append(line)
+        with self.path.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def total(self) -> Counts:
+        """All of them."""
+        total = Counts()
+        for line in self.lines:
+            total.add(Counts.of_json(line["counts"]))
+        return total
+
+
+def many(results: Results, folder: Path, faults: int, seed: int, a_site: int) -> Counts:
+    """As many failures as asked, on one fresh site after the other; goes on where an earlier run ended."""
+    number = 0
+    while sum(results.total().faults.values()) < faults:
+        first, number = seed + number * a_site, number + 1
+        if results.has(first):
+            continue
+        place = folder / f"site-{first}"
+        try:
+            counts = Round(place, lasts=LASTS_LONG).run(drawn(first + n) for n in range(a_site))
+        except Exception:  # noqa: BLE001: the other sites are run all the same, and this is printed with the counts
+            counts = Counts(rounds=1, wrong=[f"site of seed {first}, see {place}: {traceback.format_exc()}"])
+            results.add(first, counts)
+            print(f"site of seed {first}: WRONG", *counts.wrong, sep="\n", flush=True)
+            if sum(1 for line in results.lines if line["counts"]["wrong"]) > 20:
+                break
+            continue
+        results.add(first, counts)
+        print(f"site of seed {first}: {counts.bad() or 'right'}", flush=True)
+        if not counts.bad():
+            shutil.rmtree(place, ignore_errors=True)
+    return results.total()
