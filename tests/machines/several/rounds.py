@@ -21,8 +21,10 @@ from .expected import NO_ANSWER, Expected, expected
 from .faults import FAULTS, Steps, Target, settled, unmount_all
 from .site import Site
 
-#: How long a failure lasts, in seconds: drawn from these, in the short form and in the long one.
-LASTS, LASTS_LONG = (4.0, 8.0), (4.0, 30.0)
+#: How long a failure lasts, in seconds. In the long form one in ten lasts longer than any time-out of NATS or of a replica.
+LASTS, LASTS_LONG = (3.0, 8.0), 31.0
+#: Pause of a client between two requests in the long form, in seconds: what counts there is how much fails, not how much is sent.
+PAUSE_LONG = 0.06
 #: A service that does not answer again in this time never does. P22 promises less; the times are printed.
 AGAIN = 90.0
 #: Pause of the eye between two looks at all replicas, in seconds.
@@ -51,15 +53,15 @@ def drawn(seed: int) -> Trouble:
 class Round:
     """A fresh site under load, and what happens to it."""
 
-    def __init__(self, folder: Path, *, lasts: tuple[float, float] = LASTS) -> None:
-        self.folder, self.lasts, self.rows = folder, lasts, expected()
+    def __init__(self, folder: Path, *, long: bool = False) -> None:
+        self.folder, self.long, self.rows = folder, long, expected()
 
     def run(self, troubles: Iterable[Trouble]) -> Counts:
         """All of them, then the counting. What goes wrong is in the counts."""
         try:
             with Site(self.folder) as site:
                 site.start()
-                clients = Clients(site)
+                clients = Clients(site, pause=PAUSE_LONG) if self.long else Clients(site)
                 eye = Eye(site, every=LOOK_EVERY)
                 eye.start()
                 counts = Counts()
@@ -89,7 +91,8 @@ class Round:
             time.sleep(rng.uniform(0, 2) if number else 0)
             next(steps)
         struck = time.monotonic()
-        clients.work_for(rng.uniform(*self.lasts))
+        lasts = rng.uniform(*LASTS)
+        clients.work_for(LASTS_LONG if self.long and rng.random() < 0.1 else lasts)
         reported = site.reports()
         # Whoever needs the others to be undone comes last.
         for name, _, steps in sorted(running, key=lambda one: one[0] == "guard lost"):
@@ -163,7 +166,7 @@ def many(results: Results, folder: Path, faults: int, seed: int, a_site: int) ->
             continue
         place = folder / f"site-{first}"
         try:
-            counts = Round(place, lasts=LASTS_LONG).run(drawn(first + n) for n in range(a_site))
+            counts = Round(place, long=True).run(drawn(first + n) for n in range(a_site))
         except Exception:  # noqa: BLE001: the other sites are run all the same, and this is printed with the counts
             counts = Counts(rounds=1, wrong=[f"site of seed {first}, see {place}: {traceback.format_exc()}"])
             results.add(first, counts)
