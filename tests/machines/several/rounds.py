@@ -81,6 +81,9 @@ class Round:
         running: list[tuple[str, str, Steps]] = []
         for name in trouble.names:
             host = FAULTS[name].where(site, rng)
+            taken = {where for other, where, _ in running if FAULTS[other].takes_the_server}
+            if FAULTS[name].takes_the_server and host in taken:
+                host = rng.choice(site.others(host))
             running.append((name, host, FAULTS[name].make(Target(site, host, rng))))
         for _, _, steps in running:
             next(steps)
