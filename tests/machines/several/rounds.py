@@ -96,7 +96,7 @@ class Round:
         struck = time.monotonic()
         lasts = rng.uniform(*LASTS)
         clients.work_for(LASTS_LONG if self.long and rng.random() < 0.1 else lasts)
-        reported = site.reports()
+        reported = self.reports(site, trouble, running[0][1])
         # Whoever needs the others to be undone comes last.
         for name, _, steps in sorted(running, key=lambda one: one[0] == "guard lost"):
             site.network.heal()
@@ -117,6 +117,18 @@ class Round:
             counts.wrong += self.compare(trouble, running[0][1], told, silent)
         elif end - undone > AGAIN:
             counts.wrong.append(f"{trouble.name}, seed {trouble.seed}: no answer for {end - undone:.0f} s after it was over")
+
+    def reports(self, site: Site, trouble: Trouble, host: str) -> dict[str, list[str]]:
+        """What the replicas report; for one failure, waits until the one that is struck says what the page says."""
+        there = self.rows[trouble.name].there if len(trouble.names) == 1 else set[str]()
+        if not there:
+            return site.reports()
+
+        def look() -> dict[str, list[str]] | None:
+            found = site.reports()
+            return found if there & set(found[host]) else None
+
+        return until(f"{host} to report one of {sorted(there)} ({trouble.name}, seed {trouble.seed})", look)
 
     def compare(self, trouble: Trouble, host: str, told: Iterable[str], silent: float) -> list[str]:
         """What clients were told, against the page."""
