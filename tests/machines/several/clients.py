@@ -89,8 +89,8 @@ def code_of(answer: httpx.Response) -> str:
 class Clients:
     """All of them, on a site whose replicas run. `with`: they work."""
 
-    def __init__(self, site: Site, events: int = 3) -> None:
-        self.site, self.board = site, Board()
+    def __init__(self, site: Site, events: int = 3, pause: float = 0.02) -> None:
+        self.site, self.board, self.pause = site, Board(), pause
         self._stop, self._number = threading.Event(), itertools.count()
         self._run = 0
         desk = Desk(site["a"])
@@ -113,7 +113,7 @@ class Clients:
             while not self._stop.is_set():
                 work(caller, client)
                 # So that nine clients, three brokers and three servers share two cores with others.
-                self._stop.wait(0.02)
+                self._stop.wait(self.pause)
         except Exception as error:  # noqa: BLE001: must reach the test
             self.board.blame(f"{work.__name__} {client}: {error!r}")
 

@@ -18,9 +18,8 @@ class Expected:
     """A row of the table."""
 
     answers: set[str]
-    reported: set[str]
-    #: True if the codes are reported by the replica that is struck; otherwise by the others.
-    is_there: bool
+    #: Codes of which the replica that is struck reports one, as long as the failure lasts. None: nothing there is sure.
+    there: set[str]
 
 
 def expected() -> dict[str, Expected]:
@@ -34,7 +33,7 @@ def expected() -> dict[str, Expected]:
         if not line.startswith("| ") or len(cells) != 5 or cells[0] == "failure":
             continue
         name, answers, _, reported, _ = cells
-        rows[name] = Expected(codes(answers) | started, codes(reported), "there" in reported.split(";")[0])
+        rows[name] = Expected(codes(answers) | started, codes(first) if (first := reported.split(";")[0]).split(":")[0].endswith(" there") else set())
     assert rows and started, f"{PAGE} is not as it was"
     return rows
 

@@ -21,8 +21,10 @@ from .expected import NO_ANSWER, Expected, expected
 from .faults import FAULTS, Steps, Target, settled, unmount_all
 from .site import Site
 
-#: How long a failure lasts, in seconds: drawn from these, in the short form and in the long one.
-LASTS, LASTS_LONG = (4.0, 8.0), (4.0, 30.0)
+#: How long a failure lasts, in seconds. In the long form one in ten lasts longer than any time-out of NATS or of a replica.
+LASTS, LASTS_LONG = (3.0, 8.0), 31.0
+#: Pause of a client between two requests in the long form, in seconds: what counts there is how much fails, not how much is sent.
+PAUSE_LONG = 0.06
 #: A service that does not answer again in this time never does. P22 promises less; the times are printed.
 AGAIN = 90.0
 #: Pause of the eye between two looks at all replicas, in seconds.
@@ -51,15 +53,15 @@ def drawn(seed: int) -> Trouble:
 class Round:
     """A fresh site under load, and what happens to it."""
 
-    def __init__(self, folder: Path, *, lasts: tuple[float, float] = LASTS) -> None:
-        self.folder, self.lasts, self.rows = folder, lasts, expected()
+    def __init__(self, folder: Path, *, long: bool = False) -> None:
+        self.folder, self.long, self.rows = folder, long, expected()
 
     def run(self, troubles: Iterable[Trouble]) -> Counts:
         """All of them, then the counting. What goes wrong is in the counts."""
         try:
             with Site(self.folder) as site:
                 site.start()
-                clients = Clients(site)
+                clients = Clients(site, pause=PAUSE_LONG) if self.long else Clients(site)
                 eye = Eye(site, every=LOOK_EVERY)
                 eye.start()
                 counts = Counts()
@@ -79,6 +81,9 @@ class Round:
         running: list[tuple[str, str, Steps]] = []
         for name in trouble.names:
             host = FAULTS[name].where(site, rng)
+            taken = {where for other, where, _ in running if FAULTS[other].takes_the_server}
+            if FAULTS[name].takes_the_server and host in taken:
+                host = rng.choice(site.others(host))
             running.append((name, host, FAULTS[name].make(Target(site, host, rng))))
         for _, _, steps in running:
             next(steps)
@@ -89,8 +94,9 @@ class Round:
             time.sleep(rng.uniform(0, 2) if number else 0)
             next(steps)
         struck = time.monotonic()
-        clients.work_for(rng.uniform(*self.lasts))
-        reported = site.reports()
+        lasts = rng.uniform(*LASTS)
+        clients.work_for(LASTS_LONG if self.long and rng.random() < 0.1 else lasts)
+        reported = self.reports(site, trouble, running[0][1])
         # Whoever needs the others to be undone comes last.
         for name, _, steps in sorted(running, key=lambda one: one[0] == "guard lost"):
             site.network.heal()
@@ -111,6 +117,18 @@ class Round:
             counts.wrong += self.compare(trouble, running[0][1], told, silent)
         elif end - undone > AGAIN:
             counts.wrong.append(f"{trouble.name}, seed {trouble.seed}: no answer for {end - undone:.0f} s after it was over")
+
+    def reports(self, site: Site, trouble: Trouble, host: str) -> dict[str, list[str]]:
+        """What the replicas report; for one failure, waits until the one that is struck says what the page says."""
+        there = self.rows[trouble.name].there if len(trouble.names) == 1 else set[str]()
+        if not there:
+            return site.reports()
+
+        def look() -> dict[str, list[str]] | None:
+            found = site.reports()
+            return found if there & set(found[host]) else None
+
+        return until(f"{host} to report one of {sorted(there)} ({trouble.name}, seed {trouble.seed})", look)
 
     def compare(self, trouble: Trouble, host: str, told: Iterable[str], silent: float) -> list[str]:
         """What clients were told, against the page."""
@@ -163,7 +181,7 @@ def many(results: Results, folder: Path, faults: int, seed: int, a_site: int) ->
             continue
         place = folder / f"site-{first}"
         try:
-            counts = Round(place, lasts=LASTS_LONG).run(drawn(first + n) for n in range(a_site))
+            counts = Round(place, long=True).run(drawn(first + n) for n in range(a_site))
         except Exception:  # noqa: BLE001: the other sites are run all the same, and this is printed with the counts
             counts = Counts(rounds=1, wrong=[f"site of seed {first}, see {place}: {traceback.format_exc()}"])
             results.add(first, counts)

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -235,7 +236,14 @@ class Site(Trio):
             self.network.__exit__()
 
 
-def paused(process: subprocess.Popen[bytes]) -> Callable[[], None]:
-    """SIGSTOP to a process; what wakes it."""
+def paused(process: subprocess.Popen[bytes] | None) -> Callable[[], None]:
+    """SIGSTOP to a process; what wakes it. One that another failure has ended stays so."""
+    if process is None or process.poll() is not None:
+        return lambda: None
     os.kill(process.pid, signal.SIGSTOP)
-    return lambda: os.kill(process.pid, signal.SIGCONT)
+
+    def wake() -> None:
+        with suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGCONT)
+
+    return wake
