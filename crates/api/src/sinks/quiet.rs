@@ -1,0 +1,51 @@
+//! Threads on which sinks work: where decisions and events need the processor, they wait.
+
+use std::{sync::LazyLock, time::Duration};
+use tokio::runtime::{Builder, Runtime};
+
+/// By how much they come behind everything else, as `nice` counts. They still get their share where everything is busy.
+const NICENESS: i32 = 15;
+/// Most threads: for each of as many sinks as there may be, one that sends and one that reads. More work waits.
+const THREADS_MAX: usize = 128;
+/// A thread without work ends after so long. A sink that keeps up has work several times a second.
+const KEPT_FOR: Duration = Duration::from_secs(10);
+
+/// Has the threads. It is never dropped: the end of the process does not wait for a receiver that hangs.
+static THREADS: LazyLock<std::io::Result<Runtime>> = LazyLock::new(|| {
+    let mut threads = Builder::new_current_thread();
+    threads.thread_name("sink").on_thread_start(step_back);
+    threads.max_blocking_threads(THREADS_MAX).thread_keep_alive(KEPT_FOR).build()
+});
+
+/// Begins work on a thread of sinks; the future is its end. The work goes on if nobody waits any more. Errors: why there is no
+/// thread, or that the work panicked.
+pub fn quietly<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> impl Future<Output = Result<T, String>> + Send + 'static {
+    let begun = THREADS.as_ref().map(|threads| threads.spawn_blocking(work));
+    let begun = begun.map_err(ToString::to_string);
+    async move { begun?.await.map_err(|error| error.to_string()) }
+}
+
+/// On Linux, a niceness is of one thread. Elsewhere it would be of the whole server.
+fn step_back() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::nice(NICENESS) {
+        tracing::debug!(%error, "a thread of a sink has the priority of all others");
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use rustix::process::getpriority_process;
+
+    #[tokio::test]
+    async fn p19_work_of_sinks_comes_behind_everything_else() {
+        let before = getpriority_process(None).unwrap();
+        let there = quietly(|| getpriority_process(None).unwrap()).await.unwrap();
+        assert_eq!(there, (before + NICENESS).min(19));
+        assert_eq!(getpriority_process(None).unwrap(), before);
+        assert!(quietly(|| panic!("on purpose")).await.is_err());
+    }
+}
