@@ -47,7 +47,7 @@ impl Datadog {
         let now = clock::wall_clock().0;
         let time = batch.records.last().map_or(0, |record| record.leaf.time());
         let head = ("batch", time, batch.head_line.as_str());
-        let records = batch.records.iter().map(|r| ("entry", r.leaf.time(), &*r.line));
+        let records = batch.records.iter().map(|r| ("entry", r.leaf.time(), r.line.as_str()));
         let mut body = String::with_capacity(batch.bytes() * 3 / 2);
         for said in std::iter::once(head).chain(records) {
             let log = self.log(said, now);

@@ -27,8 +27,10 @@ impl Elastic {
         let head = &batch.head;
         let mut body = String::with_capacity(batch.bytes() * 2);
         let first = (format!("{}/{}", head.origin, batch.id), batch.head_line.as_str());
-        let records =
-            batch.records.iter().map(|r| (format!("{}/{}", head.origin, r.leaf.index), &*r.line));
+        let records = batch
+            .records
+            .iter()
+            .map(|r| (format!("{}/{}", head.origin, r.leaf.index), r.line.as_str()));
         for (id, line) in std::iter::once(first).chain(records) {
             let _ = writeln!(body, "{}\n{line}", json!({"create": {"_id": id}}));
         }

@@ -15,7 +15,7 @@ pub struct Record {
     /// The entry.
     pub leaf: Arc<Leaf>,
     /// The record in the sink's format, on one line.
-    pub line: Arc<str>,
+    pub line: Arc<String>,
     /// The span of a decision, or of an approval that ends here, where the sink sends spans.
     pub span: Option<Span>,
 }
@@ -59,7 +59,7 @@ impl Batch {
     /// All lines, the head first.
     pub fn lines(&self) -> String {
         let mut lines = String::with_capacity(self.bytes());
-        let records = self.records.iter().map(|record| &*record.line);
+        let records = self.records.iter().map(|record| record.line.as_str());
         for line in std::iter::once(self.head_line.as_str()).chain(records) {
             lines.push_str(line);
             lines.push('\n');

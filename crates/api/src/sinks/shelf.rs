@@ -4,13 +4,7 @@
 //! shelf as it is.
 
 use super::format::{Format, Site, Source};
-use ledger::{
-    Ledger,
-    entry::View,
-    log::merkle::{Hash, leaf_hash},
-    store,
-    tenant::Tenant,
-};
+use ledger::{Ledger, entry::View, log::merkle::Hash, store, tenant::Tenant};
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex, OnceLock},
@@ -32,14 +26,14 @@ pub struct Leaf {
     pub entry: String,
     time: OnceLock<u64>,
     /// Its record in each format that a sink has asked for, without payload.
-    lines: Mutex<Vec<(Format, Arc<str>)>>,
+    lines: Mutex<Vec<(Format, Arc<String>)>>,
 }
 
 impl Leaf {
-    fn new(index: u64, bytes: &[u8]) -> Result<Arc<Self>, store::Error> {
+    fn new(index: u64, bytes: &[u8], hash: Hash) -> Result<Arc<Self>, store::Error> {
         let entry = String::from_utf8(bytes.to_vec()).map_err(|_| damaged())?;
-        let (hash, time) = (leaf_hash(bytes), OnceLock::new());
-        Ok(Arc::new(Self { index, hash, entry, time, lines: Mutex::default() }))
+        let (time, lines) = (OnceLock::new(), Mutex::default());
+        Ok(Arc::new(Self { index, hash, entry, time, lines }))
     }
 
     /// The bytes of one that is shared.
@@ -54,12 +48,12 @@ impl Leaf {
     }
 
     /// Its record without payload, on one line. The same for all sinks of a shelf.
-    pub fn line(&self, format: Format, site: &Site) -> Arc<str> {
+    pub fn line(&self, format: Format, site: &Site) -> Arc<String> {
         let mut lines = self.lines.lock().expect("no holder of the lock panics");
         if let Some((_, line)) = lines.iter().find(|(of, _)| *of == format) {
             return Arc::clone(line);
         }
-        let line = Arc::<str>::from(self.record(format, site, &BTreeMap::new()));
+        let line = Arc::new(self.record(format, site, &BTreeMap::new()));
         lines.push((format, Arc::clone(&line)));
         line
     }
@@ -163,7 +157,7 @@ fn read(
     range: (u64, u64),
 ) -> Result<VecDeque<Arc<Leaf>>, store::Error> {
     let (mut found, mut failed) = (VecDeque::new(), None);
-    ledger.entries(tenant, range, |index, bytes| match Leaf::new(index, bytes) {
+    ledger.leaves(tenant, range, |index, bytes, hash| match Leaf::new(index, bytes, hash) {
         Ok(leaf) => found.push_back(leaf),
         Err(error) => failed = Some(error),
     })?;
@@ -178,7 +172,7 @@ mod tests {
     use super::*;
 
     fn leaves(from: u64, count: u64, bytes: usize) -> VecDeque<Arc<Leaf>> {
-        let one = |index| Leaf::new(index, &vec![b' '; bytes]).unwrap();
+        let one = |index| Leaf::new(index, &vec![b' '; bytes], Hash([0; 32])).unwrap();
         (from..from + count).map(one).collect()
     }
 

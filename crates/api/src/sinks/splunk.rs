@@ -41,7 +41,8 @@ impl Splunk {
         let mut body = String::with_capacity(batch.bytes() * 2);
         let time = batch.records.first().map_or(0, |record| record.leaf.time());
         let head = ("countersign:batch", time, batch.head_line.as_str());
-        let records = batch.records.iter().map(|r| ("countersign:entry", r.leaf.time(), &*r.line));
+        let records =
+            batch.records.iter().map(|r| ("countersign:entry", r.leaf.time(), r.line.as_str()));
         for (sort, time, line) in std::iter::once(head).chain(records) {
             // HEC takes milliseconds; the exact time is in the event.
             let (seconds, millis) = (time / 1_000_000_000, time / 1_000_000 % 1000);

@@ -110,7 +110,7 @@ impl Syslog {
         let time = batch.records.last().map_or(0, |record| record.leaf.time());
         let head = ("batch", time, batch.head_line.as_str());
         for (sort, time, line) in std::iter::once(head)
-            .chain(batch.records.iter().map(|r| ("entry", r.leaf.time(), &*r.line)))
+            .chain(batch.records.iter().map(|r| ("entry", r.leaf.time(), r.line.as_str())))
         {
             let time = Nanos(time / 1000 * 1000).to_string();
             // RFC 5424 takes six decimals.
