@@ -92,8 +92,10 @@ def troubles(log: Log, side: Side) -> list[Callable[[], None]]:
         fails()
         side.back()
 
-    found = [killed, killed, server_killed, killed, both_killed]
+    found = [killed, killed, server_killed, killed]
     if wire := side.wire:
+        # A server does not start without the folder of its files.
+        found.append(both_killed)
 
         def cut() -> None:
             wire.cut()

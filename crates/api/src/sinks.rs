@@ -33,6 +33,7 @@ mod syslog;
 mod trust;
 
 pub use letters::Letter;
+pub use quiet::step_back;
 pub use running::{Changed, Sinks};
 pub use sender::{Held, Sink};
 pub use setup::{Setup, mistakes, open_to_others};
