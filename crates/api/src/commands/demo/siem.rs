@@ -135,8 +135,8 @@ pub fn tell(stage: &Stage<'_>, config: &Path, server: &Child) -> Result<(), Fail
             let detail =
                 if kind == "approval" { &said["event"]["events"][0]["type"] } else { status };
             say(&format!(
-                "   entry {:>3}  {:<9} {:<24} {}",
-                said["index"],
+                "   entry {:>3}  {:<9} {:<28} {}",
+                said["index"].as_u64().unwrap_or_default(),
                 text(kind),
                 text(&record["api"]["operation"]),
                 text(detail)
@@ -144,7 +144,6 @@ pub fn tell(stage: &Stage<'_>, config: &Path, server: &Child) -> Result<(), Fail
         }
     }
     ranges.sort_unstable();
-    let batches = ranges.len();
     let covered =
         ranges.iter().fold(0, |end, (from, to)| if *from <= end { end.max(*to) } else { end });
     if covered < size || (entries.len() as u64) < size {
@@ -152,7 +151,8 @@ pub fn tell(stage: &Stage<'_>, config: &Path, server: &Child) -> Result<(), Fail
         return Err(Failed::new(EXIT_FAILED, text));
     }
     say(&good(&format!(
-        "\nAll {size} entries are there: {batches} batches say what they cover, and nothing between them is missing."
+        "\nAll {size} entries are there. Each batch says what it covers ({} arrived), and between them nothing is missing.",
+        ranges.len()
     )));
     Ok(())
 }
