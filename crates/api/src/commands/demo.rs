@@ -248,6 +248,11 @@ fn empty(dir: &Path) -> Result<PathBuf, Failed> {
     Ok(dir.to_owned())
 }
 
+/// Adds a section to the configuration.
+fn append(config: &Path, section: &str) -> Result<(), Failed> {
+    Ok(atomic::replace(config, (fs::read_to_string(config)? + section).as_bytes())?)
+}
+
 fn write_config(dir: &Path, path: &Path, port: u16, url: &str) -> Result<(), Failed> {
     let at = |name: &str| dir.join(name).to_string_lossy().into_owned();
     let text = format!(

@@ -1,7 +1,7 @@
 //! The end of the demo: the same story, as it arrived in a SIEM. The SIEM here is a collector that keeps what comes.
 
 use super::{
-    EXIT_FAILED, Failed, dim, good, harmless, ours, say,
+    EXIT_FAILED, Failed, append, dim, good, harmless, ours, say,
     stage::{Stage, TENANT},
     strong,
 };
@@ -10,7 +10,6 @@ use ledger::{atomic, keyring::random32};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::{
-    fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{TcpListener, TcpStream},
     path::Path,
@@ -117,8 +116,7 @@ pub fn tell(stage: &Stage<'_>, config: &Path, server: &Child) -> Result<(), Fail
         "\n10. A SIEM is named in the configuration, and gets the same story (OCSF 1.8.0)",
     ));
     let siem = Siem::start()?;
-    let text = fs::read_to_string(config)? + &siem.section(stage.dir)?;
-    atomic::replace(config, text.as_bytes())?;
+    append(config, &siem.section(stage.dir)?)?;
     kill_process(Pid::from_child(server), Signal::HUP).map_err(std::io::Error::from)?;
     let size = level(stage)?;
     let key = stage.dir.join("admin.key").to_string_lossy().into_owned();
