@@ -16,7 +16,7 @@ from support import cli, countersign_bin, free_port, until
 def test_p7_p8_the_whole_story(tmp_path: Path) -> None:
     """Refusals are shown as such, what is taken along verifies, and no colours go into a file."""
     done = cli("demo", "--once", "--dir", tmp_path / "d", seconds=180).ok()
-    parts = ["REFUSED", "[REDACTED:us-ssn]", "denied research/no-secrets", "budget_exceeded research/day", "pending", "granted by p-ana", "refused (digest_mismatch)", "released", "refused (already_redeemed)", "completed", "not checked"]
+    parts = ["REFUSED", "[REDACTED:us-ssn]", "denied research/no-secrets", "budget_exceeded research/day", "pending", "granted by p-ana", "refused (digest_mismatch)", "released", "refused (already_redeemed)", "completed", "not checked", "10. A SIEM", "bank.transfer", "entries are there"]
     places = [done.out.index(part) for part in parts]
     assert places == sorted(places) and "\x1b" not in done.out and done.err == ""
     verified = cli("verify", "--key", tmp_path / "d/log.vkey", "--approval", tmp_path / "d/approval", "--json").ok().json()

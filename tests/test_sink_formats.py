@@ -175,6 +175,33 @@ def test_p19_cef_of_every_kind_is_read() -> None:
         assert "rawEvent" not in read or json.loads(read["rawEvent"]) == entry["entry"]
 
 
+@pytest.mark.parametrize("kill", [False, True])
+def test_p19_what_no_syslog_server_had_read_is_sent_again_after_a_start(tmp_path: Path, kill: bool) -> None:
+    """Countersign ends, and then the syslog server, before it has read a byte. Both knew of nothing: the place in the database
+    does. What it sends again are the same bytes, and not for ever."""
+    receiver = Syslog(tmp_path / "tls")
+    receiver.reads.clear()
+    configured = {"tenant": "acme", "kind": "syslog", "url": f"tls://127.0.0.1:{receiver.port}", "tls_ca_file": receiver.ca}
+    server = Server.ready(tmp_path / "server", sections={"sink.siem": configured})
+    server.as_("publisher").publish(*(event() for _ in range(100)))
+    until("all to be written", lambda: level(server))
+    size = server.admin.size()
+    server.kill9() if kill else server.stop()
+    receiver.close()
+    assert not receiver.texts
+    receiver.reads.set()
+    receiver.start()
+    server.start()
+    came = lambda: {value["index"] for sort, value in receiver.messages if sort == "entry"}  # noqa: E731
+    until("all to be read", lambda: came() >= set(range(size)))
+    until("all to be written", lambda: level(server))
+    assert not receiver.wrong
+    texts = [text for sort, text in receiver.texts if sort == "entry" and json.loads(text)["index"] < size]
+    assert len(texts) == len(set(texts)) == size, "each once: nothing had arrived before"
+    server.stop()
+    receiver.close()
+
+
 @pytest.mark.parametrize("kind", ["syslog", "file", "http"])
 def test_p19_cef_of_strange_and_long_events(tmp_path: Path, kind: str) -> None:
     """Separators, a text from right to left, a character of four bytes, and an entry that is too long for CEF: each line is one, and is read."""

@@ -85,12 +85,17 @@ def troubles(log: Log, side: Side) -> list[Callable[[], None]]:
     def server_killed() -> None:
         log.server.restart(kill=True)
         until("the sink to go on", lambda: log.status()["from"] > 0)
-        if side.level == "written":
-            # What was on its way to a syslog server was remembered by the process alone: it must be read before the next trouble.
-            until("what was written to be read", lambda: missing(log, side) == 0)
+
+    def both_killed() -> None:
+        side.kill()
+        server_killed()
+        fails()
+        side.back()
 
     found = [killed, killed, server_killed, killed]
     if wire := side.wire:
+        # A server does not start without the folder of its files.
+        found.append(both_killed)
 
         def cut() -> None:
             wire.cut()

@@ -49,7 +49,7 @@ ALONE = {
     "rust_iso3166": {"approvals/display"},
     "rs_merkle": {"ledger/log/merkle"},
     "rusty_s3": {"api/s3"},
-    "rustix": {"api/client/whom", "api/commands", "api/limits", "api/metrics", "ledger/atomic", "ledger/clock"},
+    "rustix": {"api/client/whom", "api/commands", "api/limits", "api/metrics", "api/sinks/quiet", "ledger/atomic", "ledger/clock"},
     "ryu_js": {"ledger/canonical", "ledger/json"},
     "serde_urlencoded": {"api/query", "api/routes/entries", "approvals/slack/inbound", "approvals/teams/client"},
     "saphyr_parser": {"decider/policy"},

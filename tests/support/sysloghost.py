@@ -41,6 +41,9 @@ class Syslog:
         self._tls.load_cert_chain(folder / "server.pem", folder / "server.key")
         self._socket: socket.socket | None = None
         self._open: set[socket.socket] = set()
+        #: While it is clear, nothing is read: what comes waits in the system's buffers.
+        self.reads = threading.Event()
+        self.reads.set()
         self.start()
 
     @property
@@ -71,6 +74,9 @@ class Syslog:
 
     def _read(self, line: ssl.SSLSocket) -> None:
         stream = line.makefile("rb")
+        self.reads.wait()
+        if line not in self._open:
+            return  # what waited went with the connection
         try:
             while first := stream.read(1):
                 length = first

@@ -19,11 +19,13 @@ mod otlp;
 mod place;
 mod port;
 mod protobuf;
+mod quiet;
 mod run;
 mod running;
 mod sender;
 mod sentinel;
 mod setup;
+mod shelf;
 mod span;
 mod spanned;
 mod splunk;
@@ -31,6 +33,7 @@ mod syslog;
 mod trust;
 
 pub use letters::Letter;
+pub use quiet::step_back;
 pub use running::{Changed, Sinks};
 pub use sender::{Held, Sink};
 pub use setup::{Setup, mistakes, open_to_others};
@@ -101,7 +104,7 @@ pub async fn again(
     let mut done = Again { sent: 0, refused: 0, next: from };
     for _ in 0..AGAIN_BATCHES_MAX {
         let span = Span { from: done.next, next: done.next, until: Some(to) };
-        let read = || batch::read(ledger, tenant, &sink.spec, span);
+        let read = || batch::read(ledger, tenant, (&sink.spec, &sink.shelf), span);
         let read = tokio::task::block_in_place(read)?;
         if let Some(batch) = read.batch {
             let count = batch.records.len();

@@ -236,6 +236,22 @@ pub fn page(
     mut each: impl FnMut(u64, &str),
 ) -> Result<Page, store::Error> {
     let damaged = || store::Error::Corrupt { family: "entries", what: "an entry" };
+    let entry = |index| {
+        let entry = reader.entry(index)?.ok_or_else(damaged)?;
+        String::from_utf8(entry).map_err(|_| damaged())
+    };
+    page_of(reader, question, turn, (entry, String::as_str), |index, entry| each(index, &entry))
+}
+
+/// The same, of entries that the caller has: `entry` gives the one at an index below the published size, and is asked for them
+/// in order; `text` gives its bytes. `each` gets those that fit.
+pub fn page_of<E>(
+    reader: &Reader<'_>,
+    question: &Question,
+    turn: Turn,
+    (mut entry, text): (impl FnMut(u64) -> Result<E, store::Error>, impl Fn(&E) -> &str),
+    mut each: impl FnMut(u64, E),
+) -> Result<Page, store::Error> {
     let size = reader.at.size;
     // Each page begins at `since`, not the first one alone: what was posted between two pages may lie before it.
     let since = question.since.map(|since| reader.first_at(since)).transpose()?;
@@ -253,14 +269,14 @@ pub fn page(
         && index - first < SCANNED_MAX
         && bytes <= LINES_BYTES
     {
-        let entry = reader.entry(index)?.ok_or_else(damaged)?;
-        let entry = String::from_utf8(entry).map_err(|_| damaged())?;
+        let entry = entry(index)?;
+        let text = text(&entry);
         let fits = question.filter.is_open()
-            || View::parse(entry.as_bytes()).is_some_and(|view| question.filter.fits(&view));
+            || View::parse(text.as_bytes()).is_some_and(|view| question.filter.fits(&view));
         if fits {
-            each(index, &entry);
             count += 1;
-            bytes += entry.len() + LINE_BYTES;
+            bytes += text.len() + LINE_BYTES;
+            each(index, entry);
         }
         index += 1;
     }

@@ -72,7 +72,12 @@ impl Tree<'_> {
 
     /// Refuses bytes that are not the entry at `index`.
     pub fn prove(&self, index: u64, entry: &[u8]) -> Result<(), Error> {
-        if self.hash(0, index)? == merkle::leaf_hash(entry) {
+        self.prove_hash(index, merkle::leaf_hash(entry))
+    }
+
+    /// Refuses a leaf hash that is not the one at `index`.
+    pub fn prove_hash(&self, index: u64, hash: Hash) -> Result<(), Error> {
+        if self.hash(0, index)? == hash {
             return Ok(());
         }
         Err(corrupt("entries", "an entry is not the one in the tree"))

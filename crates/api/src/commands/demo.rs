@@ -3,6 +3,7 @@
 mod approval;
 mod evidence;
 mod policy;
+mod siem;
 mod stage;
 mod stories;
 
@@ -78,8 +79,10 @@ pub fn run(arguments: &Demo) -> Result<(), Failed> {
     prove(&admin, &Client::of_ours(&url, &dir.join("auditor.key"))?, &dir, index)?;
     let person = Client::of_ours(&url, &dir.join("ana.key"))?;
     let (admin, gateway, person) = (&admin, &gateway, &person);
-    approval::tell(&stage::Stage { dir: &dir, url: &url, admin, gateway, person }, arguments.once)?;
+    let stage = stage::Stage { dir: &dir, url: &url, admin, gateway, person };
+    approval::tell(&stage, arguments.once)?;
     evidence::tell(&url, &dir)?;
+    siem::tell(&stage, &config, &server.0)?;
     if arguments.once {
         drop(server);
         return Ok(());
@@ -243,6 +246,11 @@ fn empty(dir: &Path) -> Result<PathBuf, Failed> {
         return Err(Failed::new(EXIT_FAILED, text));
     }
     Ok(dir.to_owned())
+}
+
+/// Adds a section to the configuration.
+fn append(config: &Path, section: &str) -> Result<(), Failed> {
+    Ok(atomic::replace(config, (fs::read_to_string(config)? + section).as_bytes())?)
 }
 
 fn write_config(dir: &Path, path: &Path, port: u16, url: &str) -> Result<(), Failed> {

@@ -1,22 +1,25 @@
 //! Reads batches from the feed: what the filter names from an index on, as far as the limits go.
 
 use super::{
-    format::{Format, Site, Source},
+    format::{Format, Site},
     head::Head,
     port::{Batch, Record, digest},
+    shelf::{Leaf, Shelf},
     span::{self, Names},
     spanned::spanned,
 };
 use ledger::{
     Ledger,
-    entry::View,
     feed::{self, Question, Turn},
     ident::Ident,
-    log::merkle::{Hash, leaf_hash},
+    log::merkle::Hash,
     store,
     tenant::Tenant,
 };
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
 /// What a sink sends, and how.
 #[derive(Clone, Debug)]
@@ -84,27 +87,37 @@ pub struct Read {
 pub fn read(
     ledger: &Ledger,
     tenant: &Tenant,
-    spec: &Spec,
+    (spec, shelf): (&Spec, &Shelf),
     span: Span,
 ) -> Result<Read, store::Error> {
     let published = tenant.published();
     let reader = ledger.reader(tenant, &published);
     let until = span.until.unwrap_or(u64::MAX).min(published.size);
     let turn = Turn { from: Some(span.next), entries: spec.entries, now: ledger.now() };
-    let (mut entries, mut bytes, mut end) = (Vec::new(), 0, None);
-    let page = feed::page(&reader, &spec.question, turn, |index, entry| {
-        if index >= until || (bytes > spec.bytes && !entries.is_empty()) {
+    let (mut leaves, mut bytes, mut end) = (Vec::<Arc<Leaf>>::new(), 0, None);
+    let mut ahead = VecDeque::<Arc<Leaf>>::new();
+    let entry = |index| {
+        while ahead.front().is_some_and(|leaf| leaf.index < index) {
+            ahead.pop_front();
+        }
+        if ahead.is_empty() {
+            ahead = shelf.from(ledger, tenant, (index, published.size))?;
+        }
+        ahead.pop_front().ok_or(store::Error::Corrupt { family: "entries", what: "an entry" })
+    };
+    let page = feed::page_of(&reader, &spec.question, turn, (entry, Leaf::text), |index, leaf| {
+        if index >= until || (bytes > spec.bytes && !leaves.is_empty()) {
             end.get_or_insert(index);
             return;
         }
-        bytes += entry.len();
-        entries.push((index, entry.to_owned()));
+        bytes += leaf.entry.len();
+        leaves.push(leaf);
     })?;
     let next = end.unwrap_or(page.scanned.1).min(until).max(span.next);
-    let mut records = Vec::with_capacity(entries.len());
+    let mut records = Vec::with_capacity(leaves.len());
     let site = spec.site(tenant);
-    for entry in entries {
-        records.push(record(ledger, tenant, (spec, &site), entry)?);
+    for leaf in leaves {
+        records.push(record(ledger, tenant, (spec, &site), leaf)?);
     }
     let covers = (span.from, next);
     let at = (published.size, published.root);
@@ -116,22 +129,21 @@ fn record(
     ledger: &Ledger,
     tenant: &Tenant,
     (spec, site): (&Spec, &Site),
-    (index, entry): (u64, String),
+    leaf: Arc<Leaf>,
 ) -> Result<Record, store::Error> {
-    let mut payload = BTreeMap::new();
-    if !spec.payload.is_empty() {
-        payload = ledger.payload_of(tenant, index, entry.as_bytes())?.values();
+    let line = if spec.payload.is_empty() {
+        leaf.line(spec.format, site)
+    } else {
+        let payload = ledger.payload_of(tenant, leaf.index, leaf.entry.as_bytes())?;
+        let mut payload = payload.values();
         payload.retain(|name, _| spec.payload.contains(name));
-    }
-    let leaf_hash = leaf_hash(entry.as_bytes());
-    let time = View::parse(entry.as_bytes()).map_or(0, |view| view.origin.time.0);
-    let source = Source { index, leaf_hash: &leaf_hash, entry: &entry, payload: &payload };
-    let line = spec.format.record(site, &source);
+        leaf.record(spec.format, site, &payload).into()
+    };
     let span = match spec.traces {
-        Some(names) => spanned(ledger, tenant, (site, names), (index, &leaf_hash, &entry))?,
+        Some(names) => spanned(ledger, tenant, (site, names), &leaf)?,
         None => None,
     };
-    Ok(Record { index, leaf_hash, time, entry, line, span })
+    Ok(Record { leaf, line, span })
 }
 
 /// Makes a batch of records that cover a range.
@@ -148,12 +160,12 @@ fn make(
         from,
         to,
         count: records.len(),
-        digest: digest(records.iter().map(|record| &record.leaf_hash)),
+        digest: digest(records.iter().map(|record| &record.leaf.hash)),
         size,
         root,
     };
     let mark = data_encoding::HEXLOWER.encode(&head.digest.0[..8]);
-    let time = records.last().map_or(0, |record| record.time);
+    let time = records.last().map_or(0, |record| record.leaf.time());
     let head_line = spec.format.head(place, &head, time);
     let id = format!("batch/{}/{from}-{to}-{mark}", place.sink);
     Batch { id, head, head_line, records, tried: None }
@@ -162,7 +174,7 @@ fn make(
 /// Two batches in place of one: each says of itself what is in it.
 pub fn halves(spec: &Spec, site: &Site, batch: &Batch) -> [Batch; 2] {
     let (first, second) = batch.records.split_at(batch.records.len() / 2);
-    let middle = second.first().map_or(batch.head.to, |record| record.index);
+    let middle = second.first().map_or(batch.head.to, |record| record.leaf.index);
     let at = (batch.head.size, batch.head.root);
     [
         make(spec, site, (batch.head.from, middle), first.to_vec(), at),

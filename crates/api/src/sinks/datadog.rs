@@ -45,9 +45,9 @@ impl Datadog {
 
     fn body(&self, batch: &Batch) -> Result<String, Answer> {
         let now = clock::wall_clock().0;
-        let time = batch.records.last().map_or(0, |record| record.time);
+        let time = batch.records.last().map_or(0, |record| record.leaf.time());
         let head = ("batch", time, batch.head_line.as_str());
-        let records = batch.records.iter().map(|r| ("entry", r.time, r.line.as_str()));
+        let records = batch.records.iter().map(|r| ("entry", r.leaf.time(), r.line.as_str()));
         let mut body = String::with_capacity(batch.bytes() * 3 / 2);
         for said in std::iter::once(head).chain(records) {
             let log = self.log(said, now);

@@ -26,9 +26,11 @@ impl Elastic {
     fn body(batch: &Batch) -> String {
         let head = &batch.head;
         let mut body = String::with_capacity(batch.bytes() * 2);
-        let first = (format!("{}/{}", head.origin, batch.id), &batch.head_line);
-        let records =
-            batch.records.iter().map(|r| (format!("{}/{}", head.origin, r.index), &r.line));
+        let first = (format!("{}/{}", head.origin, batch.id), batch.head_line.as_str());
+        let records = batch
+            .records
+            .iter()
+            .map(|r| (format!("{}/{}", head.origin, r.leaf.index), r.line.as_str()));
         for (id, line) in std::iter::once(first).chain(records) {
             let _ = writeln!(body, "{}\n{line}", json!({"create": {"_id": id}}));
         }

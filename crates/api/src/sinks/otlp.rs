@@ -121,9 +121,9 @@ fn log_record(sort: &str, time: u64, (severity, body): (u64, &str)) -> Message {
 
 /// What the batch says of itself; of a test, what it says.
 fn head(batch: &Batch) -> Message {
-    let time = batch.records.last().map_or(0, |record| record.time);
+    let time = batch.records.last().map_or(0, |record| record.leaf.time());
     let sort = if batch.records.is_empty() { "test" } else { "batch" };
-    let mut record = log_record(sort, time, (1, &batch.head_line));
+    let mut record = log_record(sort, time, (1, batch.head_line.as_str()));
     record.pair(ATTRIBUTES, "countersign.origin", &batch.head.origin);
     if !batch.records.is_empty() {
         let head = &batch.head;
@@ -142,13 +142,13 @@ fn head(batch: &Batch) -> Message {
 }
 
 fn said(origin: &str, record: &Record) -> Message {
-    let entry: Value = serde_json::from_str(&record.entry).unwrap_or_default();
+    let entry: Value = serde_json::from_str(&record.leaf.entry).unwrap_or_default();
     let event = &entry["event"];
     let kind = text(&entry, &["kind"]);
     let severity = severity(kind, text(event, &["op"]));
-    let mut made = log_record(kind, record.time, (severity, &record.line));
-    made.counted(ATTRIBUTES, "countersign.index", record.index);
-    let leaf_hash = record.leaf_hash.to_string();
+    let mut made = log_record(kind, record.leaf.time(), (severity, &record.line));
+    made.counted(ATTRIBUTES, "countersign.index", record.leaf.index);
+    let leaf_hash = record.leaf.hash.to_string();
     let named: [(&str, &str); 16] = [
         ("countersign.origin", origin),
         ("countersign.leaf_hash", &leaf_hash),

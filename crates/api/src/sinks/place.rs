@@ -1,4 +1,4 @@
-//! How far a sink is: stored with our seal after each second of progress, and found in the log where that is lost.
+//! How far a sink is: stored with our seal once a second, and found in the log where that is lost.
 
 use super::{batch::Spec, letters};
 use ledger::{
@@ -28,6 +28,26 @@ pub struct Place {
     pub told_at: u64,
     /// The log was told that the sink stands still.
     pub still: bool,
+    /// What was delivered and can still be lost with both sides: it is sent again after a start.
+    #[serde(default)]
+    pub unsure: Vec<(u64, u64)>,
+}
+
+/// Most ranges that are named as unsure. There are several only where somebody had ranges sent again.
+const UNSURE_MAX: usize = 64;
+
+/// Ranges as few as possible, in order: those that touch are one. The last ones of too many.
+pub fn joined(mut ranges: Vec<(u64, u64)>) -> Vec<(u64, u64)> {
+    ranges.retain(|(from, to)| from < to);
+    ranges.sort_unstable();
+    let mut joined: Vec<(u64, u64)> = Vec::new();
+    for (from, to) in ranges {
+        match joined.last_mut() {
+            Some((_, end)) if from <= *end => *end = to.max(*end),
+            _ => joined.push((from, to)),
+        }
+    }
+    joined.split_off(joined.len().saturating_sub(UNSURE_MAX))
 }
 
 /// A place, and whether the log is to be told that the sink starts.
@@ -60,6 +80,7 @@ pub fn find(ledger: &Ledger, tenant: &Tenant, spec: &Spec) -> Result<Found, stor
         refused: Vec::new(),
         told_at: ledger.now().0,
         still: last.is_some_and(|body| body.state == Standing::StandsStill),
+        unsure: Vec::new(),
     });
     // What the log names as refused was a letter in a database that is gone.
     for (index, body) in said.iter().filter(|(_, body)| body.to > above) {
@@ -95,5 +116,19 @@ impl Place {
     /// Seconds since the log was told.
     pub fn told_ago(&self, now: Nanos) -> u64 {
         now.0.saturating_sub(self.told_at) / 1_000_000_000
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p19_ranges_that_touch_are_one() {
+        assert_eq!(joined(vec![]), []);
+        assert_eq!(joined(vec![(5, 7), (0, 0), (7, 9), (20, 22), (21, 30)]), [(5, 9), (20, 30)]);
+        let many = (0..100).map(|number| (number * 10, number * 10 + 1)).collect();
+        let left = joined(many);
+        assert_eq!((left.len(), left[0], left[63]), (UNSURE_MAX, (360, 361), (990, 991)));
     }
 }

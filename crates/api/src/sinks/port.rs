@@ -2,25 +2,20 @@
 
 use super::{
     head::Head,
+    shelf::Leaf,
     span::{Sort, Span},
 };
 use ledger::{log::merkle::Hash, system::delivery::Level};
 use sha2::{Digest as _, Sha256};
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 /// One entry, written for its receiver.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Record {
-    /// Its leaf index.
-    pub index: u64,
-    /// Its leaf hash.
-    pub leaf_hash: Hash,
-    /// Its `journal.time`, in nanoseconds since 1970.
-    pub time: u64,
-    /// The entry's bytes.
-    pub entry: String,
+    /// The entry.
+    pub leaf: Arc<Leaf>,
     /// The record in the sink's format, on one line.
-    pub line: String,
+    pub line: Arc<String>,
     /// The span of a decision, or of an approval that ends here, where the sink sends spans.
     pub span: Option<Span>,
 }
@@ -55,15 +50,17 @@ impl Batch {
     /// Leaf index of each decision that is here as a span.
     pub fn decision_spans(&self) -> Vec<u64> {
         let decided = |span: &Span| matches!(span.sort, Sort::Ours | Sort::Told);
-        let of =
-            |record: &Record| record.span.as_ref().is_some_and(decided).then_some(record.index);
+        let of = |record: &Record| {
+            record.span.as_ref().is_some_and(decided).then_some(record.leaf.index)
+        };
         self.records.iter().filter_map(of).collect()
     }
 
     /// All lines, the head first.
     pub fn lines(&self) -> String {
         let mut lines = String::with_capacity(self.bytes());
-        for line in std::iter::once(&self.head_line).chain(self.records.iter().map(|r| &r.line)) {
+        let records = self.records.iter().map(|record| record.line.as_str());
+        for line in std::iter::once(self.head_line.as_str()).chain(records) {
             lines.push_str(line);
             lines.push('\n');
         }
@@ -108,4 +105,10 @@ pub trait Receiver: Send + Sync {
 
     /// What [`Answer::Taken`] shows.
     fn level(&self) -> Level;
+
+    /// What was taken and may be lost if this process and the other side end now: ranges of leaf indexes, each from its first one
+    /// to before its last one. `None` if that can't be said at this moment.
+    fn unsure(&self) -> Option<Vec<(u64, u64)>> {
+        Some(Vec::new())
+    }
 }

@@ -1,9 +1,10 @@
 //! The loop of one sink: read, deliver, keep the place, tell the log.
 
 use super::{
-    batch::{self, Span},
+    batch::{self, Read, Span},
     letters,
     place::{self, Place},
+    quiet::in_turn,
     sender::{Held, Sink},
 };
 use crate::act;
@@ -16,6 +17,8 @@ use ledger::{
     tenant::Tenant,
 };
 use std::{
+    collections::VecDeque,
+    pin::Pin,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -34,7 +37,7 @@ const IDLE: Duration = Duration::from_secs(5);
 
 /// How long a sink that had nothing to do gathers what is new. Otherwise ten sinks would send, and store their places, hundreds of
 /// times a second.
-const GATHER: Duration = Duration::from_millis(200);
+const GATHER: Duration = Duration::from_millis(300);
 
 /// What came of one step.
 enum Step {
@@ -53,7 +56,19 @@ struct Runner {
     place: Place,
     kept: Instant,
     is_kept: bool,
+    ahead: Option<Ahead>,
+    /// What an earlier process delivered, and may have been lost with it: it goes first.
+    redo: VecDeque<(u64, u64)>,
 }
+
+/// The batch after the one that is being sent.
+struct Ahead {
+    /// Where it begins, and where it was read on.
+    at: (u64, u64),
+    reading: Reading,
+}
+
+type Reading = Pin<Box<dyn Future<Output = Result<Read, Held>> + Send>>;
 
 /// Runs a sink until it is stopped, or the task ends.
 pub async fn run(ledger: Arc<Ledger>, sink: Arc<Sink>) {
@@ -104,7 +119,10 @@ impl Runner {
             place: found.place,
             kept: Instant::now(),
             is_kept: false,
+            ahead: None,
+            redo: VecDeque::new(),
         };
+        runner.redo.extend(&runner.place.unsure);
         runner.count_letters()?;
         runner.show();
         if found.is_new {
@@ -131,10 +149,11 @@ impl Runner {
                     failures = 0;
                     self.sink.idle();
                     self.tell_if_due().await;
+                    let pause = if self.is_kept { IDLE } else { KEEP_EVERY };
                     let news = async { states.wait_for(|found| found.size > size).await.is_ok() };
                     let is_new = tokio::select! {
                         is_new = news => is_new,
-                        () = self.sink.rest(IDLE) => false,
+                        () = self.sink.rest(pause) => false,
                     };
                     if is_new {
                         self.sink.rest(GATHER).await;
@@ -150,11 +169,6 @@ impl Runner {
                 }
             }
             self.tell_if_due().await;
-        }
-        // Whoever goes on from here finds the place.
-        self.is_kept = false;
-        if let Err(error) = self.keep(true) {
-            tracing::warn!(sink = %self.sink.spec.name, %error, "a sink's place is not stored: something comes twice");
         }
     }
 
@@ -173,13 +187,20 @@ impl Runner {
     async fn step(&mut self) -> Result<Step, Error> {
         let sink = Arc::clone(&self.sink);
         let _turn = sink.turn.lock().await;
-        let span = Span { from: self.place.from, next: self.place.next, until: None };
-        let read = || batch::read(&self.ledger, &self.tenant, &sink.spec, span);
-        let read = tokio::task::block_in_place(read)?;
+        if let Some(range) = self.redo.pop_front() {
+            return self.redo(range).await;
+        }
+        let at = (self.place.from, self.place.next);
+        let ahead = self.ahead.take().filter(|ahead| ahead.at == at);
+        let reading = ahead.map_or_else(|| self.read(at, None), |ahead| ahead.reading);
+        let read = match reading.await {
+            Ok(read) => read,
+            Err(held) => return Ok(Step::Held(held)),
+        };
         let Some(batch) = read.batch else {
             self.is_kept &= self.place.next == read.next;
             self.place.next = read.next;
-            self.keep(read.next >= read.size)?;
+            self.keep(false)?;
             return Ok(if read.next >= read.size { Step::Idle(read.size) } else { Step::Went });
         };
         if self.sink.figures().letters >= letters::LETTERS_MAX {
@@ -191,6 +212,11 @@ impl Runner {
         }
         let (site, count) = (sink.spec.site(&self.tenant), batch.records.len());
         let mut spans = batch.decision_spans();
+        // Payload is read when it is sent: it can be erased meanwhile.
+        if read.next < read.size && sink.spec.payload.is_empty() {
+            let at = (read.next, read.next);
+            self.ahead = Some(Ahead { at, reading: self.read(at, None) });
+        }
         let refused = match sink.offer(&site, batch, self.ledger.now()).await {
             Ok(refused) => refused,
             Err(held) => return Ok(Step::Held(held)),
@@ -207,13 +233,64 @@ impl Runner {
         (self.place.from, self.place.next) = (read.next, read.next);
         self.is_kept = false;
         // Many letters at once can't wait for an hour: one entry names so many.
-        let last = read.next >= read.size || !refused.is_empty();
-        self.keep(last)?;
+        self.keep(!refused.is_empty())?;
         Ok(Step::Went)
     }
 
-    /// Stores the place, if it is time or nothing more is to do, and shows it.
+    /// Delivers the first batch of a range again. It was counted.
+    async fn redo(&mut self, (from, to): (u64, u64)) -> Result<Step, Error> {
+        let from = from.max(self.tenant.published().kept_from());
+        let to = to.min(self.place.from);
+        if from >= to {
+            return Ok(Step::Went);
+        }
+        self.redo.push_front((from, to));
+        let read = match self.read((from, from), Some(to)).await {
+            Ok(read) => read,
+            Err(held) => return Ok(Step::Held(held)),
+        };
+        if let Some(batch) = read.batch {
+            let (site, sink) = (self.sink.spec.site(&self.tenant), Arc::clone(&self.sink));
+            let refused = match sink.offer(&site, batch, self.ledger.now()).await {
+                Ok(refused) => refused,
+                Err(held) => return Ok(Step::Held(held)),
+            };
+            letters::keep(
+                &self.ledger,
+                &self.tenant,
+                &sink.spec.name,
+                &refused,
+                self.ledger.now(),
+            )?;
+            self.count_letters()?;
+        }
+        self.redo.pop_front();
+        self.redo.push_front((read.next, to));
+        self.keep(false)?;
+        Ok(Step::Went)
+    }
+
+    /// Begins to read the batch at a place, which ends before `until`.
+    fn read(&self, (from, next): (u64, u64), until: Option<u64>) -> Reading {
+        let (ledger, tenant) = (Arc::clone(&self.ledger), Arc::clone(&self.tenant));
+        let sink = Arc::clone(&self.sink);
+        let span = Span { from, next, until };
+        let read = move || batch::read(&ledger, &tenant, (&sink.spec, &sink.shelf), span);
+        let reading = in_turn(read);
+        Box::pin(async move {
+            let read = reading.await.and_then(|read| read.map_err(|error| error.to_string()));
+            read.map_err(|why| Held { after: None, why })
+        })
+    }
+
+    /// Stores the place, if it is time, and shows it.
     fn keep(&mut self, at_once: bool) -> Result<(), Error> {
+        if let Some(mut unsure) = self.sink.unsure() {
+            unsure.extend(&self.redo);
+            let unsure = place::joined(unsure);
+            self.is_kept &= self.place.unsure == unsure;
+            self.place.unsure = unsure;
+        }
         if !self.is_kept && (at_once || self.kept.elapsed() >= KEEP_EVERY) {
             let place = || self.place.keep(&self.ledger, &self.tenant, &self.sink.spec);
             tokio::task::block_in_place(place)?;
@@ -278,6 +355,17 @@ impl Runner {
             if self.place.refused.is_empty() {
                 return Ok(());
             }
+        }
+    }
+}
+
+impl Drop for Runner {
+    /// A loop that ends, and one that is cut off with the server, lets its successor go on from here.
+    fn drop(&mut self) {
+        if !self.is_kept
+            && let Err(error) = self.place.keep(&self.ledger, &self.tenant, &self.sink.spec)
+        {
+            tracing::warn!(sink = %self.sink.spec.name, %error, "a sink's place is not stored: something comes twice");
         }
     }
 }

@@ -1,11 +1,11 @@
 //! The sinks of the running server: opened, started, and changed while it runs.
 
-use super::{open, run, sender::Sink, setup::Setup};
+use super::{open, run, sender::Sink, setup::Setup, shelf::Shelf};
 use ledger::{Error, Ledger, ident::Ident};
 use sha2::{Digest as _, Sha256};
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard, Weak},
 };
 use tokio::sync::Mutex as AsyncMutex;
 
@@ -19,7 +19,11 @@ struct All {
     /// One for each name that there was: whoever holds it sends. So a sink that is changed begins when its former self has
     /// ended.
     lanes: BTreeMap<Ident, Lane>,
+    shelves: Shelves,
 }
+
+/// The shelf of each tenant, with the `public_url` that lines have. It goes with its last sink.
+type Shelves = BTreeMap<(Ident, String), Weak<Shelf>>;
 
 /// Held while a sink of this name runs.
 pub type Lane = Arc<AsyncMutex<()>>;
@@ -47,8 +51,10 @@ pub struct Changed {
 impl Sinks {
     /// Opens the sinks of a configuration that was checked. Sends nothing yet. Errors: every mistake.
     pub fn open(setups: &BTreeMap<String, Setup>, public_url: &str) -> Result<Self, Error> {
-        let open = opened(setups, public_url).map_err(|wrong| Error::Setup(wrong.join("\n")))?;
-        Ok(Self(Mutex::new(All { open, lanes: BTreeMap::new() })))
+        let mut all = All::default();
+        let open = opened(setups, public_url, &mut all.shelves);
+        all.open = open.map_err(|wrong| Error::Setup(wrong.join("\n")))?;
+        Ok(Self(Mutex::new(all)))
     }
 
     fn lock(&self) -> MutexGuard<'_, All> {
@@ -84,8 +90,8 @@ impl Sinks {
         ledger: &Arc<Ledger>,
         spawn: impl Fn(Running),
     ) -> Result<Changed, Vec<String>> {
-        let new = opened(setups, public_url)?;
         let mut all = self.lock();
+        let new = opened(setups, public_url, &mut all.shelves)?;
         let (mut old, mut said) = (std::mem::take(&mut all.open), Changed::default());
         for (name, mut open) in new {
             let before = old.remove(&name);
@@ -131,12 +137,21 @@ fn running(ledger: &Arc<Ledger>, lane: Lane, sink: Arc<Sink>) -> Running {
 fn opened(
     setups: &BTreeMap<String, Setup>,
     public_url: &str,
+    shelves: &mut Shelves,
 ) -> Result<BTreeMap<Ident, Open>, Vec<String>> {
+    shelves.retain(|_, shelf| shelf.strong_count() > 0);
     let (mut opened, mut wrong) = (BTreeMap::new(), Vec::new());
     for (name, setup) in setups {
         let sink = open::sink(name, setup, public_url.trim_end_matches('/'));
         match sink.and_then(|sink| Ok((sink, mark(setup, public_url)?))) {
-            Ok((sink, from)) => {
+            Ok((mut sink, from)) => {
+                let of = (sink.spec.tenant.clone(), sink.spec.url.clone());
+                let known = shelves.entry(of).or_default();
+                if let Some(shelf) = known.upgrade() {
+                    sink.shelf = shelf;
+                } else {
+                    *known = Arc::downgrade(&sink.shelf);
+                }
                 let sink = Arc::new(sink);
                 drop(opened.insert(sink.spec.name.clone(), Open { sink, from }));
             }

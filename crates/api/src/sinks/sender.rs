@@ -4,6 +4,8 @@ use super::{
     batch::{self, Spec},
     format::Site,
     port::{Answer, Batch, Receiver},
+    quiet::quietly,
+    shelf::Shelf,
 };
 use ledger::{
     ident::Ident,
@@ -17,7 +19,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
-use tokio::sync::{Mutex as AsyncMutex, oneshot, watch};
+use tokio::sync::{Mutex as AsyncMutex, watch};
 
 /// So many records may be refused one after another, with none taken between. Then the receiver refuses everything, and
 /// that is no letter's fault.
@@ -33,6 +35,8 @@ pub struct Sink {
     pub report_every: u64,
     /// One sends at a time: the loop, a test, or what is sent again.
     pub turn: AsyncMutex<()>,
+    /// Where it finds entries that another sink of the log has read.
+    pub shelf: Arc<Shelf>,
     receiver: Arc<dyn Receiver>,
     figures: Arc<Mutex<Figures>>,
     /// True once it is to end.
@@ -86,8 +90,8 @@ impl Sink {
         report_every: u64,
     ) -> Self {
         let (turn, figures) = (AsyncMutex::default(), Arc::default());
-        let stopped = watch::Sender::new(false);
-        Self { spec, alarm_after, report_every, turn, receiver, figures, stopped }
+        let (shelf, stopped) = (Arc::default(), watch::Sender::new(false));
+        Self { spec, alarm_after, report_every, turn, shelf, receiver, figures, stopped }
     }
 
     /// Goes on counting where the former self of this sink stops.
@@ -152,6 +156,11 @@ impl Sink {
         self.receiver.level()
     }
 
+    /// What its receiver may lose if it and this process end now.
+    pub fn unsure(&self) -> Option<Vec<(u64, u64)>> {
+        self.receiver.unsure()
+    }
+
     /// Why it stands still, if nothing succeeded for long.
     pub fn stands_still(&self, now: Nanos) -> Option<String> {
         let figures = self.figures();
@@ -186,7 +195,7 @@ impl Sink {
         let mut last = String::new();
         while let Some(batch) = waiting.pop() {
             let batch = Arc::new(batch);
-            let of = |place: usize| batch.records.get(place).map(|record| record.index);
+            let of = |place: usize| batch.records.get(place).map(|record| record.leaf.index);
             match self.send(Arc::clone(&batch)).await {
                 Answer::Taken => self.took(&batch, 0, now),
                 Answer::Partly(some) => {
@@ -220,18 +229,10 @@ impl Sink {
         Ok(refused)
     }
 
-    /// Sends on a thread of its own: a stop of the server does not wait for a receiver that hangs.
     async fn send(&self, batch: Arc<Batch>) -> Answer {
-        let (done, answer) = oneshot::channel();
         let receiver = Arc::clone(&self.receiver);
-        let thread = std::thread::Builder::new().name("sink".into());
-        let spawned = thread.spawn(move || drop(done.send(receiver.deliver(&batch))));
-        match spawned {
-            Ok(_) => {
-                answer.await.unwrap_or_else(|_| Answer::Retry(None, "the sender ended".into()))
-            }
-            Err(error) => Answer::Retry(None, error.to_string()),
-        }
+        let sent = quietly(move || receiver.deliver(&batch)).await;
+        sent.unwrap_or_else(|why| Answer::Retry(None, why))
     }
 
     fn took(&self, batch: &Batch, refused: usize, now: Nanos) {

@@ -103,7 +103,7 @@ impl Sentinel {
 
     fn body(&self, batch: &Batch) -> Result<String, Answer> {
         let (origin, format) = (Value::from(batch.head.origin.as_str()), &self.format);
-        let time = batch.records.last().map_or(0, |record| record.time);
+        let time = batch.records.last().map_or(0, |record| record.leaf.time());
         let sort = if batch.records.is_empty() { "test" } else { "batch" };
         let mut body = format!(
             "[{{\"TimeGenerated\":\"{}\",\"Sort\":\"{sort}\",\"Origin\":{origin},\"Format\":\"{format}\",\"Record\":{}}}",
@@ -113,11 +113,11 @@ impl Sentinel {
         for record in &batch.records {
             let why = "Azure cuts a column after 64 KB";
             Answer::refuse_above(COLUMN_BYTES_MAX, record.line.len(), why)?;
-            let (time, hash) = (Nanos(record.time), json!(record.leaf_hash));
+            let (time, hash) = (Nanos(record.leaf.time()), json!(record.leaf.hash));
             let _ = write!(
                 body,
                 ",{{\"TimeGenerated\":\"{time}\",\"EntryTime\":\"{time}\",\"Sort\":\"entry\",\"Origin\":{origin},\"EntryIndex\":{},\"LeafHash\":{hash},\"Format\":\"{format}\",\"Record\":{}}}",
-                record.index, record.line
+                record.leaf.index, record.line
             );
         }
         body.push(']');

@@ -2,13 +2,13 @@
 
 use super::{
     format::Site,
+    shelf::Leaf,
     span::{self, Names, Span},
 };
 use decider::approval::{Event, Message};
 use ledger::{
     Ledger,
     entry::{Kind, Own, View},
-    log::merkle::Hash,
     post::APPROVAL,
     store,
     tenant::Tenant,
@@ -19,11 +19,11 @@ pub fn spanned(
     ledger: &Ledger,
     tenant: &Tenant,
     (site, names): (&Site, Names),
-    (index, leaf_hash, entry): (u64, &Hash, &str),
+    leaf: &Leaf,
 ) -> Result<Option<Span>, store::Error> {
-    let bytes = entry.as_bytes();
+    let (index, bytes) = (leaf.index, leaf.entry.as_bytes());
     match View::parse(bytes).map(|view| view.kind) {
-        Some(Kind::Decision) => Ok(span::decision(site, (index, leaf_hash), bytes, names)),
+        Some(Kind::Decision) => Ok(span::decision(site, (index, &leaf.hash), bytes, names)),
         Some(Kind::Approval) => {
             let Some(own) = Own::<Message>::read(bytes) else { return Ok(None) };
             let mut entries = Vec::new();

@@ -39,9 +39,10 @@ impl Splunk {
     fn body(&self, batch: &Batch) -> String {
         let host = Value::from(self.host.as_str());
         let mut body = String::with_capacity(batch.bytes() * 2);
-        let time = batch.records.first().map_or(0, |record| record.time);
-        let head = ("countersign:batch", time, &batch.head_line);
-        let records = batch.records.iter().map(|r| ("countersign:entry", r.time, &r.line));
+        let time = batch.records.first().map_or(0, |record| record.leaf.time());
+        let head = ("countersign:batch", time, batch.head_line.as_str());
+        let records =
+            batch.records.iter().map(|r| ("countersign:entry", r.leaf.time(), r.line.as_str()));
         for (sort, time, line) in std::iter::once(head).chain(records) {
             // HEC takes milliseconds; the exact time is in the event.
             let (seconds, millis) = (time / 1_000_000_000, time / 1_000_000 % 1000);

@@ -1,5 +1,5 @@
 //! `syslog`: RFC 5424 messages over TLS, each with its length before it (RFC 5425). Nobody answers, so a batch counts as
-//! written and no more. What was on the way when a connection ended is written again on the next one.
+//! written and no more. What was on the way when a connection ended is written again on the next one, and after a start.
 
 use super::{
     net::Reach,
@@ -40,7 +40,15 @@ enum Line {
 #[derive(Default)]
 struct Written {
     line: Option<Line>,
-    on_the_way: VecDeque<(Instant, String)>,
+    on_the_way: VecDeque<OnTheWay>,
+}
+
+/// A batch that was perhaps not read.
+struct OnTheWay {
+    at: Instant,
+    /// The leaf indexes that it covers.
+    range: (u64, u64),
+    frames: String,
 }
 
 /// A syslog server.
@@ -99,10 +107,10 @@ impl Syslog {
 
     fn frames(&self, batch: &Batch) -> String {
         let mut frames = String::with_capacity(batch.bytes() * 2);
-        let time = batch.records.last().map_or(0, |record| record.time);
-        let head = ("batch", time, &batch.head_line);
-        for (sort, time, line) in
-            std::iter::once(head).chain(batch.records.iter().map(|r| ("entry", r.time, &r.line)))
+        let time = batch.records.last().map_or(0, |record| record.leaf.time());
+        let head = ("batch", time, batch.head_line.as_str());
+        for (sort, time, line) in std::iter::once(head)
+            .chain(batch.records.iter().map(|r| ("entry", r.leaf.time(), r.line.as_str())))
         {
             let time = Nanos(time / 1000 * 1000).to_string();
             // RFC 5424 takes six decimals.
@@ -124,15 +132,15 @@ impl Syslog {
         } else {
             // What the other side had not read when it ended is lost without an error, and nobody says what that is.
             let mut line = self.connect()?;
-            for (_, frames) in &written.on_the_way {
-                line.write(frames.as_bytes()).map_err(|error| error.to_string())?;
+            for before in &written.on_the_way {
+                line.write(before.frames.as_bytes()).map_err(|error| error.to_string())?;
             }
             line
         };
         let frames = self.frames(batch);
         line.write(frames.as_bytes()).map_err(|error| error.to_string())?;
         written.line = Some(line);
-        written.remember(frames);
+        written.remember((batch.head.from, batch.head.to), frames);
         Ok(())
     }
 }
@@ -140,17 +148,17 @@ impl Syslog {
 impl Written {
     /// Forgets what was read by now.
     fn settle(&mut self) {
-        self.on_the_way.retain(|(at, _)| at.elapsed() < READ_AFTER);
+        self.on_the_way.retain(|one| one.at.elapsed() < READ_AFTER);
     }
 
     /// Remembers a batch, and forgets the oldest ones for it.
-    fn remember(&mut self, frames: String) {
-        self.on_the_way.push_back((Instant::now(), frames));
-        let mut bytes: usize = self.on_the_way.iter().map(|(_, frames)| frames.len()).sum();
+    fn remember(&mut self, range: (u64, u64), frames: String) {
+        self.on_the_way.push_back(OnTheWay { at: Instant::now(), range, frames });
+        let mut bytes: usize = self.on_the_way.iter().map(|one| one.frames.len()).sum();
         while bytes > ON_THE_WAY_BYTES_MAX
-            && let Some((_, frames)) = self.on_the_way.pop_front()
+            && let Some(oldest) = self.on_the_way.pop_front()
         {
-            bytes -= frames.len();
+            bytes -= oldest.frames.len();
         }
     }
 }
@@ -194,6 +202,15 @@ impl Receiver for Syslog {
     fn level(&self) -> Level {
         Level::Written
     }
+
+    fn unsure(&self) -> Option<Vec<(u64, u64)>> {
+        // Whoever writes now holds it.
+        let mut written = self.written.try_lock().ok()?;
+        if written.line.as_mut().is_some_and(Line::is_open) {
+            written.settle();
+        }
+        Some(written.on_the_way.iter().map(|one| one.range).collect())
+    }
 }
 
 #[cfg(test)]
@@ -205,12 +222,13 @@ mod tests {
         let mut written = Written::default();
         let width = ON_THE_WAY_BYTES_MAX / 16;
         for number in 0..40 {
-            written.remember(format!("{}{number:02}", " ".repeat(width - 2)));
+            let text = format!("{}{number:02}", " ".repeat(width - 2));
+            written.remember((number, number + 1), text);
         }
-        let left: Vec<&str> = written.on_the_way.iter().map(|(_, text)| text.trim()).collect();
-        assert_eq!((left.len(), left[0], left[15]), (16, "24", "39"));
+        let left: Vec<u64> = written.on_the_way.iter().map(|one| one.range.0).collect();
+        assert_eq!((left.len(), left[0], left[15]), (16, 24, 39));
         if let Some(long_ago) = Instant::now().checked_sub(READ_AFTER) {
-            written.on_the_way[0].0 = long_ago;
+            written.on_the_way[0].at = long_ago;
             written.settle();
             assert_eq!(written.on_the_way.len(), 15);
         }

@@ -6,7 +6,7 @@ use crate::{
     entry::{Kind, Payload, View},
     gone::Erasure,
     ident::Ident,
-    log::merkle::Hash,
+    log::merkle::{Hash, leaf_hash},
     post::APPROVAL,
     proven::{Tree, missing},
     reader::Published,
@@ -46,6 +46,16 @@ impl Ledger {
         (from, to): (u64, u64),
         mut visit: impl FnMut(u64, &[u8]),
     ) -> Result<(), store::Error> {
+        self.leaves(tenant, (from, to), |index, entry, _| visit(index, entry))
+    }
+
+    /// The same, with the hash of each leaf.
+    pub fn leaves(
+        &self,
+        tenant: &Tenant,
+        (from, to): (u64, u64),
+        mut visit: impl FnMut(u64, &[u8], Hash),
+    ) -> Result<(), store::Error> {
         let (number, published) = (tenant.number, tenant.published());
         let tree = self.tree(number, &published);
         let (mut index, mut failed) = (from, None);
@@ -53,9 +63,9 @@ impl Ledger {
             if index >= to || key != number.numbered(index) {
                 return false;
             }
-            let ours = index >= tenant.opened_size();
-            match if ours { Ok(()) } else { tree.prove(index, entry) } {
-                Ok(()) => visit(index, entry),
+            let (ours, hash) = (index >= tenant.opened_size(), leaf_hash(entry));
+            match if ours { Ok(()) } else { tree.prove_hash(index, hash) } {
+                Ok(()) => visit(index, entry, hash),
                 Err(error) => failed = Some(error),
             }
             index += 1;

@@ -163,6 +163,12 @@ impl Rocks {
         self.db.write_opt(batch, &options).map_err(io)
     }
 
+    /// Writes one value, in order with the commits, but not synced: it is durable with the next commit. A process that is killed
+    /// loses nothing, a machine that fails can lose it.
+    pub fn write_soon(&self, (family, key): (Family, &[u8]), value: &[u8]) -> Result<(), Error> {
+        self.db.put_cf(self.family(family), key, value).map_err(io)
+    }
+
     /// For `bench`: writes a recorded batch again, with sync.
     pub fn replay(&self, batch: &[u8]) -> Result<(), Error> {
         self.write_synced(WriteBatch::from_data(batch))

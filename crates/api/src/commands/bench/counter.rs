@@ -42,7 +42,13 @@ impl Counter {
             for stream in listener.incoming().flatten() {
                 let counted = Arc::clone(&counted);
                 // A connection ends with the server that opened it.
-                std::thread::spawn(move || drop(count(stream, &counted, with_events)));
+                std::thread::spawn(move || {
+                    // Beside ingest, what is measured is the sinks. A receiver has a machine of its own, elsewhere.
+                    if with_events {
+                        crate::sinks::step_back();
+                    }
+                    drop(count(stream, &counted, with_events));
+                });
             }
         });
         Ok(Self { address, came })

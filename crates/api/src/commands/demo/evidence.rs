@@ -1,4 +1,4 @@
-//! The last part of the demo: evidence of its own story, as an auditor takes it home.
+//! A part of the demo: evidence of its own story, as an auditor takes it home.
 
 use super::{Failed, dim, good, ours, say, strong};
 use std::path::Path;
