@@ -18,6 +18,7 @@ use super::{
     privacy::Privacy,
     report,
     samples::{Draw, Seed},
+    sign_ins::SignIns,
     sources::Sources,
     table::Table,
     verdicts::Verdicts,
@@ -82,6 +83,7 @@ struct Pass<'p> {
     agents: Agents,
     budgets: Budgets,
     watched: Watched,
+    sign_ins: SignIns,
     availability: Availability,
     draws: Vec<Draw>,
 }
@@ -108,6 +110,7 @@ pub fn derive(
         agents: Agents::default(),
         budgets: Budgets::default(),
         watched: Watched::default(),
+        sign_ins: SignIns::default(),
         availability: Availability::new(log.period),
         draws: draws.into(),
     };
@@ -144,6 +147,7 @@ impl Pass<'_> {
             }
             self.verdicts.before(index, &view);
             self.watched.before(index, &view);
+            self.sign_ins.before(&view);
         }
         if let Some(last) = begin.checked_sub(1) {
             let entry = log.entry(last)?;
@@ -190,6 +194,7 @@ impl Pass<'_> {
         self.verdicts.take(log, out, index, &view)?;
         self.budgets.take(out, index, &view)?;
         self.watched.take(out, index, &view)?;
+        self.sign_ins.take(out, index, &view)?;
         if !self.population.take(out, index, &view)? {
             return Ok(());
         }
@@ -225,6 +230,7 @@ impl Pass<'_> {
         self.availability.finish(out)?;
         self.budgets.finish(out)?;
         let watched = self.watched.finish(out)?;
+        let sign_ins = self.sign_ins.finish(out)?;
         let drawn: BTreeSet<u64> = self.draws.iter().flat_map(Draw::drawn).collect();
         self.approvals.finish(log, out, &drawn)?;
         self.changes.finish(out)?;
@@ -246,6 +252,7 @@ impl Pass<'_> {
             privacy,
             availability: self.availability.share(),
             watched,
+            sign_ins,
         };
         samples(log, out, &self.draws)?;
         let gone_later = later::finish(log, out)?;

@@ -3,7 +3,7 @@
 use super::{
     Stop, Top,
     approval::{REVOKE_REASONS, Undone, Ways, found, render, seen, to_page},
-    form,
+    form, kept,
     outlook::Outlook,
     page,
     passkey::{self, Sign},
@@ -314,8 +314,8 @@ async fn signed_out(
         }
         Err(stop) => stop.into_response(),
     };
-    if let Some(cookie) = cookie {
-        response.headers_mut().insert(header::SET_COOKIE, cookie);
+    for cookie in [cookie, kept::forget(app)].into_iter().flatten() {
+        response.headers_mut().append(header::SET_COOKIE, cookie);
     }
     Ok(response)
 }
