@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 from support import cli
-from support.forging import Log, at, b64url, export, people_salt_key, policies, sha256
-from support.forging import make_vectors as make
+from support.forging import Log, at, b64url, export, policies, sha256
 
-KEY = "aabbccdd00112233"
+KEY, AUTHOR = "aabbccdd00112233", "aabbccdd00112255"
 NOT_IN_FORCE = "a sign-in with a key that is not in force, or is another person's"
 
 
@@ -20,8 +19,8 @@ class World:
 
     def __init__(self) -> None:
         self.log = Log("forged")
-        make.identities.agents(self.log, people_salt_key(), lambda log, subject, body: make.sign_place(
-            make.JKEY, make.TENANT, 1, subject, log.subjects.get(subject, 0), body))
+        author = {"key_id": AUTHOR, "roles": ["author"], "name": "Ana, author"}
+        self.say(self.key(**author), 9)
         self.say(self.key(), 10)
 
     def say(self, body: dict[str, Any], minute: int, second: int = 0) -> None:
@@ -74,7 +73,7 @@ def a_passkey_that_is_a_key(world: World) -> None:
 
 
 def an_authors_key(world: World) -> None:
-    world.say(world.came(by={"key": policies.AUTHOR["key"], "person": policies.AUTHOR["person"]}), 11)
+    world.say(world.came(by={"key": AUTHOR, "person": "p-ana"}), 11)
 
 
 FORGED = [nobodys_key, another_persons_key, a_removed_key, before_it_was_issued, an_account_that_is_a_key, a_passkey_that_is_a_key, an_authors_key]
@@ -89,7 +88,7 @@ def test_p10_a_forged_sign_in_is_refused(forge: Callable[[World], None], tmp_pat
     vkey = export(world.log, tmp_path)
     verified = cli("verify", "--key", vkey, "--export", tmp_path)
     assert verified.code == 1 and NOT_IN_FORCE in verified.out, verified.err or verified.out
-    made = cli("evidence", "--export", tmp_path, "--key", vkey, "-o", tmp_path / "evidence")
+    made = cli("evidence", "--export", tmp_path, "-o", tmp_path / "evidence")
     assert made.code == 1 and NOT_IN_FORCE in made.out + made.err, made.err or made.out
 
 
@@ -103,7 +102,7 @@ def test_p10_a_sign_in_that_is_not_forged_is_a_row_of_the_evidence(tmp_path: Pat
     vkey = export(world.log, tmp_path)
     cli("verify", "--key", vkey, "--export", tmp_path).ok()
     folder = tmp_path / "evidence"
-    cli("evidence", "--export", tmp_path, "--key", vkey, "-o", folder)
+    cli("evidence", "--export", tmp_path, "-o", folder)
     head, *rows = (folder / "policies" / "sign-ins.csv").read_text(encoding="utf-8-sig").splitlines()
     assert head == "index,journal_time,person,how,issuer,key,key_name,seconds"
     assert [row.split(",")[2:] for row in rows] == [["p-ana", "key", "", KEY, "Ana", "60"]] * 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from pathlib import Path
 from typing import Any
@@ -283,9 +284,18 @@ def test_p10_a_sign_in_is_an_entry_before_the_session_and_one_a_minute(desk: Rig
     refused(through(desk.visitor(), "one"), "linked to nobody here", 403)
     assert desk.visitor().sign_in("p-lena", "cs_0000000000000000_x").status_code == 401
     assert len(came()) == before + 2
-    folder = tmp_path / "export"
+    # The last entry ends a period, and is not in it.
+    link(desk.office, desk.one.issuer, "of-the-last-entry", "p-lena")
+    folder, evidence = tmp_path / "export", tmp_path / "evidence"
     desk.server.remote("export", "--tenant", "acme", folder).ok()
     cli("verify", "--key", desk.server.vkey, "--export", folder).ok()
+    made = cli("evidence", "--export", folder, "-o", evidence)
+    rows = list(csv.DictReader((evidence / "policies" / "sign-ins.csv").read_text(encoding="utf-8-sig").splitlines()))
+    how = {"oidc": "account", "key": "key"}
+    assert [(row["person"], row["how"], row["issuer"], row["key"]) for row in rows] == [
+        (e["by"]["person"], how[e["how"]], e.get("issuer", ""), e["by"]["key"]) for e in came()
+    ], made  # fmt: skip
+    assert cli("verify", "--evidence", evidence, "--key", desk.server.vkey).code == made.code
 
 
 def test_p1_without_its_entry_there_is_no_session(tmp_path: Path) -> None:

@@ -27,6 +27,8 @@ tool = "payments"
 title = "{amount} to {/to}"
 amount = {minor = "/amount", currency = "/currency"}
 """
+#: `A&B <Ltd>` as Slack wants it; quoted, because it has a sign of markup.
+LTD = "\u201cA&amp;B &lt;Ltd&gt;\u201d"
 #: A burst is over after a minute (`BURST_WINDOW`).
 BURST_SECONDS = 60
 
@@ -76,7 +78,7 @@ def test_p13_slack_has_one_overflow_card_that_names_the_most_important_and_stays
             large, yen = pause(office, call(990_000)), pause(office, call(70_000, "JPY"))
             card = says(slack, "6 calls wait that are not shown here")
             # The largest of each currency first.
-            want = ["EUR 9,900.00 to Nordwind GmbH", "JPY 70,000 to Nordwind GmbH", *(f"EUR 2.0{n} to A&amp;B &lt;Ltd&gt;" for n in (3, 2, 1))]
+            want = ["EUR 9,900.00 to Nordwind GmbH", "JPY 70,000 to Nordwind GmbH", *(f"EUR 2.0{n} to {LTD}" for n in (3, 2, 1))]
             until("the last one is counted", lambda: sorted(named(overflows(slack)[-1])) == sorted(want))
             card = overflows(slack)[-1]
             assert set(named(card)[:2]) == set(want[:2]) and named(card)[2:] == want[2:]
@@ -92,7 +94,7 @@ def test_p13_slack_has_one_overflow_card_that_names_the_most_important_and_stays
             office.server.restart()
             for approval in (yen, *small[:3]):
                 cancel(office, approval)
-            assert named(says(slack, "1 call waits that is not shown here")) == ["EUR 2.03 to A&amp;B &lt;Ltd&gt;"]
+            assert named(says(slack, "1 call waits that is not shown here")) == [f"EUR 2.03 to {LTD}"]
             cancel(office, small[3])
             over = says(slack, "No call waits that was not shown here")
             assert named(over) == [] and len(overflows(slack)) == 1 and len(slack.channel(CHANNELS[0]).messages) == 11
@@ -108,11 +110,14 @@ def test_p13_a_later_burst_has_a_card_of_its_own_and_the_older_one_says_so(tmp_p
     with FakeSlack() as slack:
         office = Office(tmp_path / "office", slack)
         try:
-            first = [pause(office, call(100 + n)) for n in range(12)]
+            first = [pause(office, call(100 + n)) for n in range(10)]
+            until("ten cards", lambda: all(office.cards(approval) for approval in first))
+            for n in range(2):
+                pause(office, call(200 + n))
             says(slack, "2 calls wait that are not shown here")
             posted = time.monotonic()
             until("the burst is over", lambda: time.monotonic() - posted > BURST_SECONDS, 2 * BURST_SECONDS)
-            for approval in first[:10]:
+            for approval in first:
                 cancel(office, approval)
             for n in range(11):
                 pause(office, call(300 + n))
@@ -164,7 +169,7 @@ def test_p13_teams_has_one_overflow_card_that_stays_true(tmp_path: Path) -> None
             at, card = overflow(bot) or (("", ""), {})
             text = as_text(card)
             assert message_wrong(bot.messages[at][-1]) == [] and Activity().deserialize(bot.messages[at][-1])
-            assert "EUR 12.00 to" in text and "Review" in text and "{{DATE(2026)" not in text
+            assert text.count("EUR ") >= 2 and "Review" in text and "{{DATE(2026)" not in text
             assert {action["type"] for action in card["actions"]} == {"Action.OpenUrl"}
             left = [approval for approval in approvals if approval in text]
             assert len(left) == 2, text

@@ -3,6 +3,7 @@
 use super::{
     Stop, Top,
     approval::{REVOKE_REASONS, Undone, Ways, found, render, seen, to_page},
+    facts::Facts,
     form, kept,
     outlook::Outlook,
     page,
@@ -110,6 +111,8 @@ struct Confirm {
     deadline: Moment,
     outlook: Outlook,
     whose: Option<String>,
+    /// What warns of earlier calls, once more.
+    warnings: Vec<String>,
     /// What the person's passkey signs, if the session began with one.
     sign: Option<Sign>,
     token: String,
@@ -208,8 +211,12 @@ async fn asked(
     let title = if approve { "Approve?" } else { "Deny?" };
     let requested = approval.state.requested.as_deref().ok_or(Stop::NotFound)?;
     let sign = Sign::of(app, session, &card, (decision, &approval.id))?;
+    let mut facts =
+        if approve { Facts::of(session, approval, &card).await? } else { Facts::default() };
+    facts.lines.truncate(facts.warnings);
     let confirm = Confirm {
         sign,
+        warnings: facts.lines,
         top: Top::new(app, title, Some(session)),
         approve,
         deadline: Moment::new(card.deadline, now),

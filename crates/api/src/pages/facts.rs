@@ -93,10 +93,11 @@ impl Past {
             let others = like(session, (&key, false), place, OTHERS_MAX + page);
             self.others.insert(key.clone(), read(session, others).await?);
         }
-        let before = |all: &BTreeMap<_, Vec<Earlier>>, most| -> Vec<Earlier> {
-            let all = all.get(&key).map(Vec::as_slice).unwrap_or_default();
-            all.iter().filter(|one| one.opening < place).take(most).cloned().collect()
-        };
+        let before =
+            |all: &BTreeMap<(String, String), Vec<Earlier>>, most: usize| -> Vec<Earlier> {
+                let all = all.get(&key).map(Vec::as_slice).unwrap_or_default();
+                all.iter().filter(|one| one.opening < place).take(most).cloned().collect()
+            };
         let (own, others) = (before(&self.read, READ_MAX), before(&self.others, OTHERS_MAX));
         Ok(Facts::from(card, &own.iter().collect::<Vec<_>>(), &others.iter().collect::<Vec<_>>()))
     }
@@ -137,11 +138,11 @@ impl Facts {
         let same = |one: &&Earlier| money.is_some() && one.money.as_ref() == money;
         let again: Vec<&Earlier> = before.iter().copied().filter(same).collect();
         if !again.is_empty() {
-            lines.push(repeated(&again, ""));
+            lines.push(repeated(&again, false));
         }
         let again: Vec<&Earlier> = others.iter().copied().filter(to_it).filter(same).collect();
         if !again.is_empty() {
-            lines.push(repeated(&again, " of another agent"));
+            lines.push(repeated(&again, true));
         }
         let is_new = account.is_some() && before.is_empty() && !earlier.is_empty();
         let whom = card.told.whom.as_ref().filter(|_| is_new);
@@ -216,17 +217,18 @@ fn other_account(count: usize) -> String {
 }
 
 /// Perhaps the same call twice: earlier ones with the same amount to the same account.
-fn repeated(again: &[&Earlier], whose: &str) -> String {
+/// `others`: they are of other agents.
+fn repeated(again: &[&Earlier], others: bool) -> String {
+    let same = "The same amount to the same account as";
     match again {
         [one] => {
-            let word = ended(one.phase).1;
-            format!("The same amount to the same account as an earlier call{whose} ({word}).")
+            let whose = if others { " of another agent" } else { "" };
+            format!("{same} an earlier call{whose} ({}).", ended(one.phase).1)
         }
-        many => format!(
-            "The same amount to the same account as {} earlier calls{whose} ({}).",
-            many.len(),
-            ends(many)
-        ),
+        many => {
+            let whose = if others { " of other agents" } else { "" };
+            format!("{same} {} earlier calls{whose} ({}).", many.len(), ends(many))
+        }
     }
 }
 
@@ -309,11 +311,11 @@ mod tests {
         let one = |phase| Earlier { opening: 0, phase, money: None, account: None, whom: None };
         let (waits, denied) = (one(Phase::Pending), one(Phase::Denied));
         let said = "The same amount to the same account as an earlier call (waiting).";
-        assert_eq!(repeated(&[&waits], ""), said);
+        assert_eq!(repeated(&[&waits], false), said);
         let said = "The same amount to the same account as 2 earlier calls (1 denied, 1 waiting).";
-        assert_eq!(repeated(&[&waits, &denied], ""), said);
+        assert_eq!(repeated(&[&waits, &denied], false), said);
         let said =
             "The same amount to the same account as an earlier call of another agent (denied).";
-        assert_eq!(repeated(&[&denied], " of another agent"), said);
+        assert_eq!(repeated(&[&denied], true), said);
     }
 }

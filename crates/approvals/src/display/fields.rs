@@ -139,21 +139,20 @@ impl Field {
     ) {
         // The kind of a list is that of each of its members.
         let kind = drawing.kind(pointer, params);
-        let words = |(at, member)| {
-            let place = format!("{pointer}/{at}");
-            let whole = member_words(&place, member, (params, drawing), kind);
-            (place, member, whole)
+        let place = |at: usize| format!("{pointer}/{at}");
+        let word = |(at, member): (usize, &Value<'_>)| {
+            member_words(&place(at), member, (params, drawing), kind)
         };
-        let mut all: Vec<_> =
-            members.iter().take(SHORT_MEMBERS_MAX).enumerate().map(words).collect();
-        let chars: usize = all.iter().map(|(_, _, whole)| whole.chars().count() + 2).sum();
+        let mut words: Vec<String> =
+            members.iter().take(SHORT_MEMBERS_MAX).enumerate().map(word).collect();
+        let chars: usize = words.iter().map(|word| word.chars().count() + 2).sum();
         if members.len() > SHORT_MEMBERS_MAX || chars > SHORT_CHARS_MAX {
-            all.truncate(LIST_SHOWN);
+            words.truncate(LIST_SHOWN);
         }
-        for (place, member, whole) in all {
+        for (at, whole) in words.into_iter().enumerate() {
             let text = cut(&whole, MEMBER_CHARS_MAX);
             if text == whole {
-                self.covers.extend(leaves_below(&place, member));
+                self.covers.extend(leaves_below(&place(at), &members[at]));
             }
             self.lines.push(text);
         }

@@ -115,9 +115,10 @@ impl Title {
                 let name = country::name(&text).filter(|_| is_country);
                 let name = name.map(|name| Piece::Ours(format!(" ({name})")));
                 // The author's own quotes around it are enough.
-                let value = match self.is_quoted(at) {
-                    true => within_quotes(&cut),
-                    false => bare_or_quoted(&cut, &words),
+                let value = if self.is_quoted(at) {
+                    within_quotes(&cut)
+                } else {
+                    bare_or_quoted(&cut, &words)
                 };
                 let value = Piece::Foreign(value);
                 Some([Some(value), name].into_iter().flatten().collect())
