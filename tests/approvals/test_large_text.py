@@ -60,6 +60,8 @@ def paused(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Desk, Pau
                    action="release", agent="bot-2")  # fmt: skip
         desk.pause({"amount": 6400, "customer": "cus_m4m4rnn2", "order": "A-91"}, tool="payments", action="refund", agent="billing-bot")
         params = {"amount": 1_234_250_500, "currency": "KWD", "to": to, "reference": "Invoice BC-40", "due": "2026-12-02T16:00:00Z", "id": "tr-1"}
+        # The same payment twice: the second call has a warning, on the confirming page too.
+        desk.pause(params | {"id": "tr-0"}, tool="payments", action="transfer", agent="payments-bot")
         paused = desk.pause(params, tool="payments", action="transfer", agent="payments-bot", reason="The order was checked.")
         desk.listed(paused)
         yield desk, paused
@@ -90,6 +92,7 @@ def test_nothing_is_cut_with_text_of_twice_the_size(paused: tuple[Desk, Paused],
         page.goto(f"/approvals/{call.id}")
         page.get_by_role("button", name=answer).click()
         expect(page.get_by_role("heading", level=1)).to_contain_text("this call?")
+        assert (page.get_by_label("Warnings").count() == 1) is (answer == "Approve …")
         wrong += large(page)
         page.screenshot(path=tmp_path / f"{answer[:4]}.png")
     assert not wrong, "\n".join(wrong)

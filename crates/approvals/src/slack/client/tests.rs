@@ -1,4 +1,5 @@
 use super::*;
+use crate::cards::Says;
 use crate::slack::Options;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},

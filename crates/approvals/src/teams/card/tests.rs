@@ -1,4 +1,5 @@
 use super::*;
+use crate::cards::{LeftOut, Overflow, Says};
 use crate::display::{Call, Displayed};
 use ledger::ident::Ident;
 
