@@ -57,8 +57,13 @@ def test_p7_a_first_payment_is_a_fact_and_a_known_name_elsewhere_warns(desk: Des
     assert (said, warns) == (["The same amount to the same account as an earlier call (waiting)."], True)
     said, warns, _ = known(maria, transfer(desk, 11_000, "Nordwind GmbH", NORDWIND))
     assert (said, warns) == (["2 of its last 4 calls went to this account."], False)
-    # Another agent's calls say nothing of this one; two warnings are both said at once.
-    assert known(maria, transfer(desk, 10_000, "Nordwind GmbH", NORDWIND, agent="billing-bot"))[:2] == (["Its first call with this tool."], False)
+    # Of other agents' calls only the same payment counts: it may come twice, by two ways. The confirming page says it once more.
+    twice = transfer(desk, 10_000, "Nordwind GmbH", NORDWIND, agent="billing-bot")
+    warning = "The same amount to the same account as 2 earlier calls of other agents (2 waiting)."
+    assert known(maria, twice)[:2] == ([warning], True)
+    asked = maria.post(f"/approvals/{twice.id}/confirm", maria.fields(f"/approvals/{twice.id}") | {"decision": "approve"})
+    assert warning in words(asked.text) and "Approve this call?" in asked.text
+    # Two warnings are both said at once.
     said, warns, _ = known(maria, transfer(desk, 1, "N\u043erdwind GmbH", OTHER, agent="billing-bot"))
     assert warns and said[0].startswith("\\u{…} stands for a letter that looks like another one")
     looks = transfer(desk, 2, "N\u043erdwind GmbH", HOTEL, agent="billing-bot")
@@ -106,3 +111,9 @@ def test_p7_rows_of_like_calls_have_their_facts(tmp_path_factory: pytest.TempPat
         assert said[calls[4].id] == [("meta", "First payment to this account by this agent, after 4 other calls.")]
         # The page of a call says the same of it.
         assert "An earlier call to this name had another account." in maria.get(f"/approvals/{calls[2].id}").text
+
+
+def test_p7_a_negative_amount_warns(desk: Desk) -> None:
+    maria = desk.visitor("p-maria")
+    said, warns, _ = known(maria, transfer(desk, -1265, "Nordwind GmbH", NORDWIND, agent="hr-bot"))
+    assert warns and said[0] == "The amount is negative: the money goes the other way."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from pathlib import Path
 from typing import Any
@@ -39,8 +40,29 @@ def test_p7_signed_out_is_signed_out(desk: Rig) -> None:
     visitor = desk.visitor()
     through(visitor, "one")
     assert signed_in(visitor)
-    assert visitor.post("/signout", {"token": visitor.fields("/")["token"]}).status_code == 303
+    answer = visitor.post("/signout", {"token": visitor.fields("/")["token"]})
+    assert (answer.status_code, answer.headers["location"]) == (303, "/signout?from=one")
     assert not signed_in(visitor)
+    # This provider has no address for signing out, and the page says so.
+    page = visitor.get(answer.headers["location"])
+    assert page.status_code == 200 and "has no address for it" in page.text and "Example ID" in page.text
+    for elsewhere in ("/signout?from=nobody", "/signout"):
+        assert visitor.get(elsewhere).headers["location"] == "/"
+
+
+@pytest.mark.parametrize(("endpoint", "leads"), [("https://id.example.net/out?a=b", True), ("http://id.example.net/out", False), ("https://u:p@id.example.net/", False)])
+def test_p7_the_way_to_sign_out_at_a_provider_is_over_tls(tmp_path: Path, endpoint: str, leads: bool) -> None:
+    provider = FakeProvider()
+    provider.metadata = {"end_session_endpoint": endpoint}
+    server = Server(tmp_path)
+    server.sections["oidc.one"] = provider.section(secret_file(tmp_path, provider.secret))
+    with server:
+        office = Office.open(server, f"http://localhost:{server.port}")
+        page = office.visitor().get("/signout?from=one")
+        assert (f'href="{endpoint}&#38;client_id=' in page.text) is leads, page.text
+        assert "post_logout_redirect_uri" not in page.text, "only where the configuration says that it is registered"
+        assert ("has no address for it" in page.text) is not leads
+    provider.close()
 
 
 def test_p10_an_unknown_account_opens_nothing_and_says_what_the_admin_needs(desk: Rig) -> None:
@@ -262,9 +284,18 @@ def test_p10_a_sign_in_is_an_entry_before_the_session_and_one_a_minute(desk: Rig
     refused(through(desk.visitor(), "one"), "linked to nobody here", 403)
     assert desk.visitor().sign_in("p-lena", "cs_0000000000000000_x").status_code == 401
     assert len(came()) == before + 2
-    folder = tmp_path / "export"
+    # The last entry ends a period, and is not in it.
+    link(desk.office, desk.one.issuer, "of-the-last-entry", "p-lena")
+    folder, evidence = tmp_path / "export", tmp_path / "evidence"
     desk.server.remote("export", "--tenant", "acme", folder).ok()
     cli("verify", "--key", desk.server.vkey, "--export", folder).ok()
+    made = cli("evidence", "--export", folder, "-o", evidence)
+    rows = list(csv.DictReader((evidence / "policies" / "sign-ins.csv").read_text(encoding="utf-8-sig").splitlines()))
+    how = {"oidc": "account", "key": "key"}
+    assert [(row["person"], row["how"], row["issuer"], row["key"]) for row in rows] == [
+        (e["by"]["person"], how[e["how"]], e.get("issuer", ""), e["by"]["key"]) for e in came()
+    ], made  # fmt: skip
+    assert cli("verify", "--evidence", evidence, "--key", desk.server.vkey).code == made.code
 
 
 def test_p1_without_its_entry_there_is_no_session(tmp_path: Path) -> None:

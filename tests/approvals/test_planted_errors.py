@@ -1,26 +1,21 @@
-"""Sixty calls of which twelve are wrong, made by somebody who had not seen the pages (`corpus/planted`): what tells the wrong ones
+"""Twice sixty calls of which twelve are wrong, made by somebody who had not seen the pages (`corpus/planted`): what tells the wrong ones
 stands on the first screen of a phone (P7). Whoever judges by eye gets the pictures and `briefing.md`, and nothing else."""
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page
 
-from support import Server
+from support import Server, planted
 from support.browsing import chromium as chromium
 from support.browsing import sign_in
 from support.pages import Paused
 from support.realistic import Desk
 
-PLANTED = Path(__file__).parent.parent / "corpus" / "planted"
-CALLS: list[dict[str, Any]] = json.loads((PLANTED / "calls.json").read_text())
-WRONG = [call for call in CALLS if call["wrong"]]
+SETS = {"first": planted.first, "second": planted.second}
 #: Texts of the page that are drawn within the window, whole, and that nothing covers.
 ON_SCREEN = """() => {
     const walker = document.createTreeWalker(document.querySelector('main'), NodeFilter.SHOW_TEXT);
@@ -40,21 +35,22 @@ ON_SCREEN = """() => {
 }"""
 
 
-@pytest.fixture(scope="module")
-def paused(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Desk, dict[int, Paused]]]:
-    """Every call, paused, in its order."""
+@pytest.fixture(scope="module", params=SETS)
+def paused(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Desk, list[tuple[planted.Call, Paused]]]]:
+    """Every call of a set, paused, in its order."""
+    calls = SETS[request.param]()
     with Server(tmp_path_factory.mktemp("planted")) as server:
         desk = Desk.open(server)
         assert isinstance(desk, Desk)
         # An agent may have 20 calls that wait.
         agent = lambda call: "billing-bot" if call["agent"] == "payments-bot" and call["n"] % 2 else call["agent"]  # noqa: E731
-        made = {call["n"]: desk.pause(call["params"], tool=call["tool"], action=call["action"], agent=agent(call)) for call in CALLS}
-        desk.listed(made[CALLS[-1]["n"]])
+        made = [(call, desk.pause(call["params"], tool=call["tool"], action=call["action"], agent=agent(call))) for call in calls]
+        desk.listed(made[-1][1])
         yield desk, made
 
 
 @pytest.fixture(scope="module")
-def phone(paused: tuple[Desk, dict[int, Paused]], chromium: Browser) -> Page:
+def phone(paused: tuple[Desk, list[tuple[planted.Call, Paused]]], chromium: Browser) -> Page:
     """Maria's, signed in."""
     desk, _ = paused
     page = chromium.new_context(viewport={"width": 360, "height": 800}, base_url=desk.server.url).new_page()
@@ -62,16 +58,16 @@ def phone(paused: tuple[Desk, dict[int, Paused]], chromium: Browser) -> Page:
     return page
 
 
-def test_p7_what_tells_a_wrong_call_is_on_the_first_screen(paused: tuple[Desk, dict[int, Paused]], phone: Page) -> None:
+def test_p7_what_tells_a_wrong_call_is_on_the_first_screen(paused: tuple[Desk, list[tuple[planted.Call, Paused]]], phone: Page) -> None:
     """For each of the twelve. A picture of every call is made, if a folder is named."""
     _, made = paused
     hidden = {}
-    for call in CALLS:
-        phone.goto(f"/approvals/{made[call['n']].id}")
+    for call, one in made:
+        phone.goto(f"/approvals/{one.id}")
         if folder := os.environ.get("COUNTERSIGN_SHOTS"):
             phone.screenshot(path=f"{folder}/call-{call['n']:02}.png")
         seen = phone.evaluate(ON_SCREEN)
         if call["wrong"] and " ".join(call["tells"].split()) not in seen:
             hidden[call["name"]] = (call["tells"], seen)
-    assert len(CALLS) == 60 and len(WRONG) == 12
+    assert len(made) == 60 and len([call for call, _ in made if call["wrong"]]) == 12
     assert not hidden, hidden

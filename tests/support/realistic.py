@@ -31,6 +31,7 @@ title = "Salaries of {#/lines} people, {amount} in all"
 amount = {minor = "/total", currency = "/currency"}
 lead = ["/month", "/lines"]
 count = ["/lines"]
+kinds = {"/lines/*/amount" = "money"}
 
 [[display]]
 tool = "export"

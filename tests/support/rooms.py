@@ -166,7 +166,7 @@ LONG = {
     "tests/approvals/test_approval_limits.py": 416,
     "tests/approvals/test_approval_history.py": 458,
     "tests/approvals/test_pages.py": 540,
-    "tests/approvals/test_slack.py": 550,
+    "tests/approvals/test_slack.py": 549,
     "tests/approvals/test_teams.py": 577,
     "tests/faults/test_disk.py": 530,
     "tests/faults/test_strace.py": 418,

@@ -91,6 +91,9 @@ def section(block: Json, where: str) -> int:
     """A section: a text, or fields, or both."""
     members(block, where, {"type"}, {"text", "fields", "block_id", "accessory", "expand"})
     need("text" in block or "fields" in block, f"{where}: text or fields")
+    if "accessory" in block:
+        need(block["accessory"].get("type") == "button", f"{where}.accessory: a button, here")
+        button(block["accessory"], f"{where}.accessory")
     total = text(block["text"], where, 3000) if "text" in block else 0
     fields = block.get("fields", [None])
     need(isinstance(fields, list) and 1 <= len(fields) <= 10, f"{where}: 1 to 10 fields")

@@ -27,6 +27,7 @@ mod privacy;
 mod read;
 mod report;
 mod samples;
+mod sign_ins;
 mod sources;
 mod statement;
 mod table;

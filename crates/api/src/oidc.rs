@@ -42,6 +42,13 @@ impl Providers {
         self.issuers(tenant).any(|known| known == issuer)
     }
 
+    /// Name and provider of an issuer at which people of the tenant sign in.
+    pub fn of_issuer(&self, tenant: &Ident, issuer: &str) -> Option<(&str, &Provider)> {
+        let of = |provider: &Provider| provider.tenant() == tenant && provider.issuer() == issuer;
+        let found = self.0.iter().find(|(_, provider)| of(provider));
+        found.map(|(name, provider)| (name.as_str(), &**provider))
+    }
+
     /// The issuers of a tenant.
     pub fn issuers<'a>(&'a self, tenant: &'a Ident) -> impl Iterator<Item = &'a str> {
         let of = self.0.values().filter(move |provider| provider.tenant() == tenant);

@@ -12,6 +12,7 @@ mod facts;
 mod freezable;
 mod freeze;
 mod inbox;
+mod kept;
 mod listing;
 mod lists;
 mod oidc;

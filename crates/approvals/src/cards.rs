@@ -1,9 +1,11 @@
 //! An approval as people see it: the call, who is asked, the phase. The same for the page, Slack and Teams.
 
 mod make;
+mod overflow;
 mod words;
 
 pub use make::{FrozenCall, Making, page_url};
+pub use overflow::{LeftOut, NAMED_MAX, Overflow, Says};
 pub use words::{FROZEN, in_words};
 
 use words::cut;
@@ -161,15 +163,6 @@ impl Card {
     pub fn decidable_on_page(&self) -> bool {
         self.phase == Phase::Pending && self.complete && self.shown_at < self.deadline
     }
-}
-
-/// One card that stands for many, sent when a channel has had ten new cards in a minute.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Digest {
-    /// Number of approvals that wait.
-    pub waiting: usize,
-    /// Address of the inbox.
-    pub url: String,
 }
 
 /// Words without buttons: what was found in a log, or that it is over.

@@ -2,7 +2,7 @@
 //! its own (`slack`, `teams`) that implements [`Chat`]; the server registers it by the name of its connection.
 
 use crate::{
-    cards::{Card, Digest, Notice, Posted, SendError},
+    cards::{Card, Notice, Overflow, Posted, SendError},
     setup::Person,
 };
 use futures_util::future::BoxFuture;
@@ -21,7 +21,10 @@ pub trait Chat: Send + Sync {
     fn post<'a>(&'a self, to: &'a str, card: &'a Card) -> Sending<'a, Posted>;
 
     /// Posts the one message that stands for many cards.
-    fn post_digest<'a>(&'a self, to: &'a str, digest: &'a Digest) -> Sending<'a, Posted>;
+    fn post_overflow<'a>(&'a self, to: &'a str, card: &'a Overflow) -> Sending<'a, Posted>;
+
+    /// Updates that message.
+    fn update_overflow<'a>(&'a self, posted: &'a Posted, card: &'a Overflow) -> Sending<'a, ()>;
 
     /// Posts words without buttons: in the thread of the message `under`, if there is one and the chat has threads.
     fn notify<'a>(
@@ -34,7 +37,7 @@ pub trait Chat: Send + Sync {
     /// Updates a posted card to the present state of its approval.
     fn update<'a>(&'a self, posted: &'a Posted, card: &'a Card) -> Sending<'a, ()>;
 
-    /// Searches for the card of an approval, or for a notice by its id, after a post whose outcome is unknown. A chat that can't search
+    /// Searches for the card of an approval, or for a notice or an overflow card by its id, after a post whose outcome is unknown. A chat that can't search
     /// finds nothing.
     fn find<'a>(&'a self, to: &'a str, approval: &'a Ident) -> Sending<'a, Option<Posted>>;
 

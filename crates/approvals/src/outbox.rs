@@ -7,11 +7,13 @@
 
 mod asked;
 mod pace;
+mod said;
 mod send;
 mod thread;
 
-pub(crate) use asked::{Said, notices};
+pub(crate) use asked::notices;
 pub use pace::{BURST_MAX, BURST_WINDOW};
+pub(crate) use said::Said;
 pub(crate) use send::Sender;
 pub(crate) use thread::replies;
 
@@ -60,8 +62,18 @@ pub(crate) enum Step {
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         frozen: bool,
     },
-    /// The card was not posted: a link to the inbox stands for it and others.
-    InDigest,
+    /// The card was not posted: this overflow card stands for it and others.
+    InDigest {
+        /// Conversation that holds the overflow card. Empty: it can't be changed.
+        #[serde(default)]
+        conversation: String,
+        /// Message that is the overflow card.
+        #[serde(default)]
+        message: String,
+        /// When it was posted.
+        #[serde(default)]
+        at: Nanos,
+    },
     /// The message no longer exists. While people are asked, a new one is posted.
     Gone,
     /// The channel refuses the card; a person must repair that. It is tried again with growing pauses. This is
@@ -96,19 +108,26 @@ pub(crate) struct Seen {
     pub version: u64,
     /// True if the card says that the call is frozen.
     pub frozen: bool,
-    pub in_digest: bool,
+    /// The overflow card that stands for it: its place, and when it was posted.
+    pub left_out: Option<(Posted, Nanos)>,
     pub refused: Option<String>,
 }
 
 impl Seen {
-    /// True if people may see the card.
+    /// True if people may see the card, or an overflow card that counts it.
     fn may_be_there(&self) -> bool {
-        self.posted.is_some() || self.planned.is_some()
+        self.posted.is_some() || self.planned.is_some() || self.left_out.is_some()
     }
 }
 
 /// Cards of one approval, by name.
 pub(crate) type Cards = BTreeMap<String, Seen>;
+
+/// The name of the second card of an approval in a channel, which is posted at half of the time if the first one was
+/// left out.
+fn reminder(channel: &str) -> String {
+    format!("{channel}/reminder")
+}
 
 /// Folds evidence about cards. Evidence that was erased, or is about something else, changes nothing.
 pub(crate) fn fold(cards: &mut Cards, payload: &Payload) {
@@ -126,7 +145,10 @@ pub(crate) fn fold(cards: &mut Cards, payload: &Payload) {
         Step::Updated { version, frozen } => {
             (seen.version, seen.frozen, seen.refused) = (version, frozen, None);
         }
-        Step::InDigest => (seen.in_digest, seen.planned) = (true, None),
+        Step::InDigest { conversation, message, at } => {
+            seen.left_out = Some((Posted { conversation, message }, at));
+            seen.planned = None;
+        }
         Step::Gone => *seen = Seen { connection: seen.connection.take(), ..Seen::default() },
         Step::Refused { code } => (seen.refused, seen.planned) = (Some(code), None),
     }
@@ -160,15 +182,13 @@ impl Line {
 pub(crate) fn wanted(approval: &Approval, setup: &Setup, chats: &ByName, had: &Cards) -> Vec<Line> {
     let state = &approval.state;
     let Some(requested) = &state.requested else { return Vec::new() };
-    let escalate = requested.rule.escalate.iter().filter(|_| state.escalated);
-    let names: BTreeSet<&String> = requested.rule.channels.iter().chain(escalate).collect();
     let pending = state.phase == Phase::Pending;
     let mut lines = Vec::new();
-    for name in names {
+    for name in channels(approval) {
         let Some(channel) = setup.channels.get(name) else { continue };
-        let reminder = format!("{name}/reminder");
+        let reminder = reminder(name);
         // A card that is there gets its reminder in its thread. One that was left out for others is shown now.
-        let left_out = had.get(name).is_some_and(|seen| seen.in_digest);
+        let left_out = had.get(name).is_some_and(|seen| seen.left_out.is_some());
         let remind = pending && state.reminded && left_out;
         // Post new cards only while pending; keep updating cards that already exist.
         for (line, new) in [(name.clone(), pending), (reminder, remind)] {
@@ -188,6 +208,18 @@ pub(crate) fn wanted(approval: &Approval, setup: &Setup, chats: &ByName, had: &C
         lines.extend(direct(chats, owners).map(card));
     }
     lines
+}
+
+/// Channels in which an approval has cards: the rule's, and those of `escalate` after the escalation.
+fn channels(approval: &Approval) -> BTreeSet<&String> {
+    let state = &approval.state;
+    let requested = state.requested.iter();
+    requested
+        .flat_map(|requested| {
+            let escalate = requested.rule.escalate.iter().filter(|_| state.escalated);
+            requested.rule.channels.iter().chain(escalate)
+        })
+        .collect()
 }
 
 /// Where people are reached by direct messages: the person, the connection, and the channel.
@@ -267,7 +299,7 @@ pub async fn review_on_card(
 pub(crate) fn is_undeliverable(log: &dyn Log, approval: &Approval) -> Result<bool, store::Error> {
     let asked = approval.state.requested.as_ref().is_some_and(|r| !r.rule.channels.is_empty());
     let (_, cards) = cards_of(log, &approval.id)?;
-    Ok(asked && !cards.values().any(|seen| seen.posted.is_some() || seen.in_digest))
+    Ok(asked && !cards.values().any(|seen| seen.posted.is_some() || seen.left_out.is_some()))
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ pub mod package;
 pub mod webhook;
 
 use crate::{
-    cards::{Card, Digest, Notice, Posted, SendError},
+    cards::{Card, Notice, Overflow, Posted, SendError},
     chats::{Chat, Sending},
     setup::Person,
 };
@@ -179,10 +179,16 @@ impl Chat for Connection {
         }))
     }
 
-    fn post_digest<'a>(&'a self, to: &'a str, digest: &'a Digest) -> Sending<'a, Posted> {
+    fn post_overflow<'a>(&'a self, to: &'a str, card: &'a Overflow) -> Sending<'a, Posted> {
         let (client, to) = (Arc::clone(&self.client), to.to_owned());
-        let message = card::message(&card::digest(digest));
+        let message = card::message(&card::overflow(card));
         Box::pin(blocking(move || client.post(&to, &message)))
+    }
+
+    fn update_overflow<'a>(&'a self, posted: &'a Posted, card: &'a Overflow) -> Sending<'a, ()> {
+        let (client, posted) = (Arc::clone(&self.client), posted.clone());
+        let message = card::message(&card::overflow(card));
+        Box::pin(blocking(move || client.update(&posted, &message)))
     }
 
     /// A message in a channel begins a thread, whose id its conversation has: what is posted there is a reply.

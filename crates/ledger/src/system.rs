@@ -9,9 +9,11 @@ pub mod incident;
 pub mod policy;
 pub mod prune;
 pub mod retention;
+mod sign_ins;
 pub mod sources;
 
 pub use access::{Access, AccessKey, How, OidcAccount, Passkey, SUBJECT_BYTES_MAX};
+pub use sign_ins::{ON_ITS_WAY_SECONDS, SignIns};
 
 use crate::{
     ident::Ident,

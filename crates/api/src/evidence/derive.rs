@@ -19,6 +19,7 @@ use super::{
     privacy::Privacy,
     report,
     samples::{Draw, Seed},
+    sign_ins::SignIns,
     sources::Sources,
     table::Table,
     verdicts::Verdicts,
@@ -83,6 +84,7 @@ struct Pass<'p> {
     agents: Agents,
     budgets: Budgets,
     watched: Watched,
+    sign_ins: SignIns,
     deliveries: Deliveries,
     availability: Availability,
     draws: Vec<Draw>,
@@ -110,6 +112,7 @@ pub fn derive(
         agents: Agents::default(),
         budgets: Budgets::default(),
         watched: Watched::default(),
+        sign_ins: SignIns::default(),
         deliveries: Deliveries::default(),
         availability: Availability::new(log.period),
         draws: draws.into(),
@@ -147,6 +150,7 @@ impl Pass<'_> {
             }
             self.verdicts.before(index, &view);
             self.watched.before(index, &view);
+            self.sign_ins.before(&view);
             self.deliveries.before(&view);
         }
         if let Some(last) = begin.checked_sub(1) {
@@ -194,6 +198,7 @@ impl Pass<'_> {
         self.verdicts.take(log, out, index, &view)?;
         self.budgets.take(out, index, &view)?;
         self.watched.take(out, index, &view)?;
+        self.sign_ins.take(out, index, &view)?;
         self.deliveries.take(out, index, &view)?;
         if !self.population.take(out, index, &view)? {
             return Ok(());
@@ -230,6 +235,7 @@ impl Pass<'_> {
         self.availability.finish(out)?;
         self.budgets.finish(out)?;
         let watched = self.watched.finish(out)?;
+        let sign_ins = self.sign_ins.finish(out)?;
         let sinks = self.deliveries.finish(out)?;
         let drawn: BTreeSet<u64> = self.draws.iter().flat_map(Draw::drawn).collect();
         self.approvals.finish(log, out, &drawn)?;
@@ -252,6 +258,7 @@ impl Pass<'_> {
             privacy,
             availability: self.availability.share(),
             watched,
+            sign_ins,
             sinks: &sinks,
         };
         samples(log, out, &self.draws)?;

@@ -68,6 +68,8 @@ pub struct Computed<'c> {
     pub availability: (u64, u64),
     /// Part 6: alerts and incidents.
     pub watched: super::watched::Totals,
+    /// Part 4: sign-ins.
+    pub sign_ins: super::sign_ins::Totals,
     /// Part 6: sinks, by name.
     pub sinks: &'c [super::deliveries::Sink],
 }
@@ -90,6 +92,7 @@ const REFUSALS: &str = "approvals/refusals.csv";
 const VERSIONS: &str = "policies/versions.csv";
 const CHANGES: &str = "policies/changes.csv";
 const ACCESS: &str = "policies/access-review.csv";
+const SIGN_INS: &str = "policies/sign-ins.csv";
 const RETENTION: &str = "privacy/retention.json";
 const ALERTS: &str = "operation/alerts.csv";
 const INCIDENTS: &str = "operation/incidents.csv";
@@ -132,6 +135,8 @@ const RULES: &[Rule] = &[
     rule("keys_removed", "API keys removed", CHANGES, |c| (c.times("key removed"), None)),
     rule("keys_in_force", "API keys in force at the end", ACCESS, |c| (c.changes.keys.len() as u64, None)),
     rule("conflicts", "People with keys of more than one of author, reviewer, admin", ACCESS, |c| (c.changes.conflicts().len() as u64, None)),
+    rule("sign_ins", "Sign-ins of people on the pages, at most one a minute for each key", SIGN_INS, |c| (c.sign_ins.all, None)),
+    rule("sign_ins_by_key", "Sign-ins with a reviewer key, of all", SIGN_INS, |c| (c.sign_ins.by_key, Some(c.sign_ins.all))),
     rule("erasures", "Erasures of payload", CHANGES, |c| (c.changes.erasures.len() as u64, None)),
     rule("payload_expired", "Entries whose payload expired by age", CHANGES, |c| (c.changes.expired, None)),
     rule("legal_holds", "Legal holds in force at the end", RETENTION, |c| (c.changes.retention.holds.len() as u64, None)),

@@ -9,6 +9,7 @@ use openidconnect::{
     },
 };
 use serde::{Deserialize, Serialize};
+use url::Url;
 
 /// The discovery document, with its keys.
 pub type Metadata = ProviderMetadata<
@@ -32,6 +33,9 @@ pub struct More {
     /// True if each answer names its issuer (RFC 9207).
     #[serde(default)]
     authorization_response_iss_parameter_supported: bool,
+    /// Where a browser is sent to sign out there (`OpenID` Connect RP-Initiated Logout 1.0).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    end_session_endpoint: Option<Url>,
 }
 
 impl AdditionalProviderMetadata for More {}
@@ -41,6 +45,11 @@ impl AdditionalProviderMetadata for More {}
 pub fn is_from(metadata: &Metadata, named: Option<&str>) -> bool {
     let must = metadata.additional_metadata().authorization_response_iss_parameter_supported;
     named.map_or(!must, |named| named == metadata.issuer().as_str())
+}
+
+/// Where a browser is sent to sign out at the provider, if it has such an address.
+pub fn end_session(metadata: &Metadata) -> Option<&Url> {
+    metadata.additional_metadata().end_session_endpoint.as_ref()
 }
 
 /// True if the client's secret goes into the body, because the provider takes it there alone.

@@ -3,7 +3,7 @@
 use super::{
     browser::{Begun, Guards},
     http::Caller,
-    metadata::{Metadata, is_from, wants_secret_in_body},
+    metadata::{Metadata, end_session, is_from, wants_secret_in_body},
     setup::Setup,
     token::{self, Expected, Said, Untrusted},
 };
@@ -60,6 +60,8 @@ pub struct Provider {
     issuer: IssuerUrl,
     client_id: ClientId,
     redirect: RedirectUrl,
+    /// Where it sends browsers back to after a sign-out.
+    signed_out: String,
     setup: Setup,
     caller: Caller,
     places: Arc<Semaphore>,
@@ -69,13 +71,15 @@ pub struct Provider {
 impl Provider {
     /// A provider of a configuration that was checked. Asks it nothing yet.
     pub(super) fn open(name: &str, setup: &Setup, public_url: &str) -> Result<Self, String> {
-        let redirect = format!("{}/signin/oidc/{name}/callback", public_url.trim_end_matches('/'));
+        let public_url = public_url.trim_end_matches('/');
+        let redirect = format!("{public_url}/signin/oidc/{name}/callback");
         Ok(Self {
             name: name.to_owned(),
             tenant: Ident::new(&setup.tenant).map_err(|error| error.to_string())?,
             issuer: IssuerUrl::new(setup.issuer.clone()).map_err(|error| error.to_string())?,
             client_id: ClientId::new(setup.client_id.clone()),
             redirect: RedirectUrl::new(redirect).map_err(|error| error.to_string())?,
+            signed_out: format!("{public_url}/signout"),
             caller: Caller::new(setup)?,
             setup: setup.clone(),
             places: Arc::new(Semaphore::new(AT_ONCE)),
@@ -106,6 +110,24 @@ impl Provider {
             Ok(provider.authorization(&metadata, guards, fresh))
         })
         .await
+    }
+
+    /// Where a browser is sent to sign out there. `None` if the provider has no such address.
+    pub async fn sign_out(self: &Arc<Self>) -> Result<Option<Url>, Failed> {
+        let provider = Arc::clone(self);
+        self.apart(move || Ok(provider.sign_out_of(&*provider.metadata()?))).await
+    }
+
+    fn sign_out_of(&self, metadata: &Metadata) -> Option<Url> {
+        let mut url = end_session(metadata).filter(|url| self.caller.allows(url))?.clone();
+        {
+            let mut query = url.query_pairs_mut();
+            query.append_pair("client_id", &self.client_id);
+            if self.setup.sign_out_returns {
+                query.append_pair("post_logout_redirect_uri", &self.signed_out);
+            }
+        }
+        Some(url)
     }
 
     /// Exchanges a code for who signed in. `named`: the issuer that the answer names.

@@ -42,6 +42,9 @@ pub struct Setup {
     /// Classes of authentication. If there are any, each sign-in must be of one of them.
     #[serde(default)]
     pub acr_values: Vec<String>,
+    /// True: `…/signout` is registered at the provider as an address to which it sends browsers after a sign-out.
+    #[serde(default)]
+    pub sign_out_returns: bool,
     /// Certificate authorities of the provider. Without it, the public ones.
     #[serde(default)]
     pub tls_ca_file: Option<PathBuf>,

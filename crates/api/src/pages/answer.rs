@@ -3,7 +3,8 @@
 use super::{
     Stop, Top,
     approval::{REVOKE_REASONS, Undone, Ways, found, render, seen, to_page},
-    form,
+    facts::Facts,
+    form, kept,
     outlook::Outlook,
     page,
     passkey::{self, Sign},
@@ -110,6 +111,8 @@ struct Confirm {
     deadline: Moment,
     outlook: Outlook,
     whose: Option<String>,
+    /// What warns of earlier calls, once more.
+    warnings: Vec<String>,
     /// What the person's passkey signs, if the session began with one.
     sign: Option<Sign>,
     token: String,
@@ -208,8 +211,12 @@ async fn asked(
     let title = if approve { "Approve?" } else { "Deny?" };
     let requested = approval.state.requested.as_deref().ok_or(Stop::NotFound)?;
     let sign = Sign::of(app, session, &card, (decision, &approval.id))?;
+    let mut facts =
+        if approve { Facts::of(session, approval, &card).await? } else { Facts::default() };
+    facts.lines.truncate(facts.warnings);
     let confirm = Confirm {
         sign,
+        warnings: facts.lines,
         top: Top::new(app, title, Some(session)),
         approve,
         deadline: Moment::new(card.deadline, now),
@@ -314,8 +321,8 @@ async fn signed_out(
         }
         Err(stop) => stop.into_response(),
     };
-    if let Some(cookie) = cookie {
-        response.headers_mut().insert(header::SET_COOKIE, cookie);
+    for cookie in [cookie, kept::forget(app)].into_iter().flatten() {
+        response.headers_mut().append(header::SET_COOKIE, cookie);
     }
     Ok(response)
 }

@@ -4,10 +4,11 @@
 use super::{
     Stop, Top,
     facts::Facts,
-    freezable, go,
+    freezable, go, kept,
     outlook::Outlook,
     page, questions,
     session::Session,
+    signin,
     typed::Typed,
     view::{self, Moment, Told},
     visitor,
@@ -326,7 +327,14 @@ pub async fn show(
     headers: HeaderMap,
 ) -> Result<Response, Stop> {
     let (session, approval) = seen(&app, &headers, &id).await?;
-    render(&app, &session, &approval, Undone::default()).await
+    let Some((typed, over)) = kept::take(&app, &headers, &id) else {
+        return render(&app, &session, &approval, Undone::default()).await;
+    };
+    let notice =
+        Some("You were signed out. Nothing was recorded, and your comment is kept.".into());
+    let mut response = render(&app, &session, &approval, Undone { notice, typed }).await?;
+    *response.status_mut() = StatusCode::OK;
+    Ok(signin::with_cookie(response, over))
 }
 
 /// `GET` of an address that only takes forms (after a reload or a sign-in): redirects to the page.

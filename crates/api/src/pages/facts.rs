@@ -1,6 +1,7 @@
 //! What the log says of earlier calls like this one: facts, counted, and never a score.
 //!
-//! Only calls of the same agent and tool that this person may read: those that are open, and the last 1,000 that ended.
+//! Only calls with the same tool that this person may read: those that are open, and the last 1,000 that ended. Of the same
+//! agent; and of other agents for a payment that comes twice, by two ways.
 
 use super::{Stop, session::Session};
 use crate::access;
@@ -13,8 +14,10 @@ use approvals::{
 use decider::approval::Phase;
 use std::{collections::BTreeMap, sync::Arc};
 
-/// Most earlier calls that are read for one call.
+/// Most earlier calls of the agent that are read for one call.
 const READ_MAX: usize = 30;
+/// Most earlier calls of other agents.
+const OTHERS_MAX: usize = 20;
 
 /// Lines for the page, warnings first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,6 +32,9 @@ pub struct Facts {
 
 /// What names with letters of another script, or hidden ones, mean.
 const ESCAPED: &str = "\\u{…} stands for a letter that looks like another one, or is not seen.";
+
+/// What an amount below zero is marked with: its sign is easily overlooked.
+const NEGATIVE: &str = "The amount is negative: the money goes the other way.";
 
 /// One earlier call.
 #[derive(Clone, Debug)]
@@ -47,6 +53,8 @@ struct Earlier {
 pub struct Past {
     /// By agent and tool, the latest first.
     read: BTreeMap<(String, String), Vec<Earlier>>,
+    /// Those of all other agents, by the same key.
+    others: BTreeMap<(String, String), Vec<Earlier>>,
 }
 
 impl Past {
@@ -80,21 +88,33 @@ impl Past {
         let place = requested.opening.index;
         let key = (requested.call.agent.clone(), requested.call.tool.clone());
         if !self.read.contains_key(&key) {
-            let mut earlier = Vec::new();
-            for brief in like(session, &key, place, READ_MAX + page) {
-                let Some(found) = session.worker.reader().get(&brief.id).await? else { continue };
-                let (other, _) = session.worker.cards().card(&found)?;
-                let account = other.told.account.map(|(_, account)| account);
-                let (money, whom) = (other.told.money, other.told.whom);
-                let (opening, phase) = (brief.opening, other.phase);
-                earlier.push(Earlier { opening, phase, money, account, whom });
-            }
-            self.read.insert(key.clone(), earlier);
+            let own = like(session, (&key, true), place, READ_MAX + page);
+            self.read.insert(key.clone(), read(session, own).await?);
+            let others = like(session, (&key, false), place, OTHERS_MAX + page);
+            self.others.insert(key.clone(), read(session, others).await?);
         }
-        let earlier = self.read.get(&key).map(Vec::as_slice).unwrap_or_default();
-        let before = earlier.iter().filter(|one| one.opening < place).take(READ_MAX);
-        Ok(Facts::from(card, &before.collect::<Vec<_>>()))
+        let before =
+            |all: &BTreeMap<(String, String), Vec<Earlier>>, most: usize| -> Vec<Earlier> {
+                let all = all.get(&key).map(Vec::as_slice).unwrap_or_default();
+                all.iter().filter(|one| one.opening < place).take(most).cloned().collect()
+            };
+        let (own, others) = (before(&self.read, READ_MAX), before(&self.others, OTHERS_MAX));
+        Ok(Facts::from(card, &own.iter().collect::<Vec<_>>(), &others.iter().collect::<Vec<_>>()))
     }
+}
+
+/// Reads calls.
+async fn read(session: &Session, briefs: Vec<Arc<Brief>>) -> Result<Vec<Earlier>, Stop> {
+    let mut earlier = Vec::new();
+    for brief in briefs {
+        let Some(found) = session.worker.reader().get(&brief.id).await? else { continue };
+        let (other, _) = session.worker.cards().card(&found)?;
+        let account = other.told.account.map(|(_, account)| account);
+        let (money, whom) = (other.told.money, other.told.whom);
+        let (opening, phase) = (brief.opening, other.phase);
+        earlier.push(Earlier { opening, phase, money, account, whom });
+    }
+    Ok(earlier)
 }
 
 impl Facts {
@@ -103,19 +123,26 @@ impl Facts {
         Ok(Past::of(session, &[(approval, card)]).await?.pop().unwrap_or_default())
     }
 
-    fn from(card: &Card, earlier: &[&Earlier]) -> Self {
+    fn from(card: &Card, earlier: &[&Earlier], others: &[&Earlier]) -> Self {
         let mut lines = Vec::new();
         if card.told.sentence.plain().contains("\\u{") {
             lines.push(ESCAPED.into());
         }
         let account = card.told.account.as_ref().map(|(_, account)| account);
         let money = card.told.money.as_ref();
+        if money.is_some_and(|(minor, _)| *minor < 0) {
+            lines.push(NEGATIVE.into());
+        }
         let to_it = |one: &&Earlier| account.is_some() && one.account.as_ref() == account;
         let before: Vec<&Earlier> = earlier.iter().copied().filter(to_it).collect();
-        let again = before.iter().filter(|one| money.is_some() && one.money.as_ref() == money);
-        let again: Vec<&Earlier> = again.copied().collect();
+        let same = |one: &&Earlier| money.is_some() && one.money.as_ref() == money;
+        let again: Vec<&Earlier> = before.iter().copied().filter(same).collect();
         if !again.is_empty() {
-            lines.push(repeated(&again));
+            lines.push(repeated(&again, false));
+        }
+        let again: Vec<&Earlier> = others.iter().copied().filter(to_it).filter(same).collect();
+        if !again.is_empty() {
+            lines.push(repeated(&again, true));
         }
         let is_new = account.is_some() && before.is_empty() && !earlier.is_empty();
         let whom = card.told.whom.as_ref().filter(|_| is_new);
@@ -150,10 +177,10 @@ impl Facts {
     }
 }
 
-/// The last calls of an agent with a tool before a place, the latest first.
+/// The last calls with a tool before a place, the latest first: of the agent, or of all others.
 fn like(
     session: &Session,
-    (agent, tool): &(String, String),
+    ((agent, tool), own): (&(String, String), bool),
     place: u64,
     most: usize,
 ) -> Vec<Arc<Brief>> {
@@ -163,7 +190,7 @@ fn like(
     all.retain(|brief| {
         brief.opening < place
             && *brief.tool == **tool
-            && brief.asks().is_some_and(|(by, _)| by == agent)
+            && brief.asks().is_some_and(|(by, _)| (by == agent) == own)
             && access::page(&session.worker, &session.person, &**brief)
     });
     all.sort_unstable_by_key(|brief| u64::MAX - brief.opening);
@@ -190,17 +217,18 @@ fn other_account(count: usize) -> String {
 }
 
 /// Perhaps the same call twice: earlier ones with the same amount to the same account.
-fn repeated(again: &[&Earlier]) -> String {
+/// `others`: they are of other agents.
+fn repeated(again: &[&Earlier], others: bool) -> String {
+    let same = "The same amount to the same account as";
     match again {
         [one] => {
-            let word = ended(one.phase).1;
-            format!("The same amount to the same account as an earlier call ({word}).")
+            let whose = if others { " of another agent" } else { "" };
+            format!("{same} an earlier call{whose} ({}).", ended(one.phase).1)
         }
-        many => format!(
-            "The same amount to the same account as {} earlier calls ({}).",
-            many.len(),
-            ends(many)
-        ),
+        many => {
+            let whose = if others { " of other agents" } else { "" };
+            format!("{same} {} earlier calls{whose} ({}).", many.len(), ends(many))
+        }
     }
 }
 
@@ -283,8 +311,11 @@ mod tests {
         let one = |phase| Earlier { opening: 0, phase, money: None, account: None, whom: None };
         let (waits, denied) = (one(Phase::Pending), one(Phase::Denied));
         let said = "The same amount to the same account as an earlier call (waiting).";
-        assert_eq!(repeated(&[&waits]), said);
+        assert_eq!(repeated(&[&waits], false), said);
         let said = "The same amount to the same account as 2 earlier calls (1 denied, 1 waiting).";
-        assert_eq!(repeated(&[&waits, &denied]), said);
+        assert_eq!(repeated(&[&waits, &denied], false), said);
+        let said =
+            "The same amount to the same account as an earlier call of another agent (denied).";
+        assert_eq!(repeated(&[&denied], true), said);
     }
 }

@@ -159,7 +159,7 @@ fn after_yes(then: &[String], requested: &Requested) -> String {
 fn after_no(state: &State, requested: &Requested) -> String {
     let before = u32::try_from(state.deniers().len()).unwrap_or(u32::MAX);
     match requested.rule.deny.saturating_sub(before.saturating_add(1)) {
-        0 => "it ends, and nothing is done.".into(),
+        0 => "nothing is done.".into(),
         1 => "one more no ends it. Others can still approve.".into(),
         more => format!("{more} more would end it. Others can still approve."),
     }

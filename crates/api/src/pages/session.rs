@@ -25,6 +25,8 @@ use subtle::ConstantTimeEq as _;
 pub const LIFE_SECONDS: u64 = 8 * 3600;
 /// Longest cookie value that is read, in bytes.
 const COOKIE_BYTES_MAX: usize = 1024;
+/// Longest cookie of what was typed, in bytes: browsers keep 4,096 of name, value and attributes.
+pub const TYPED_BYTES_MAX: usize = 3600;
 /// Prefixes of signed texts, so that a session can never pass as a form's token.
 const SESSION: &[u8] = b"countersign-session-v1\0";
 const FORM: &[u8] = b"countersign-form-v1\0";
@@ -54,6 +56,8 @@ pub struct Session {
     pub key_id: KeyId,
     /// True if that key is a passkey: then each answer is signed.
     pub passkey: bool,
+    /// Name of the provider at which the person signed in, in the configuration.
+    pub provider: Option<String>,
     /// How answers of this session are authenticated, unless a passkey signs them. For a sign-in at a provider, `at` is when the
     /// person signed in there.
     pub auth: Auth,
@@ -179,8 +183,10 @@ pub fn current(app: &App, headers: &HeaderMap) -> Result<Option<Session>, Stop> 
     let Some((worker, setup)) = with_person(app, &tenant, &content.person)? else {
         return Ok(None);
     };
+    let account = key.oidc.as_ref();
+    let provider = account.and_then(|at| app.oidc.of_issuer(&tenant.name, &at.issuer));
     // A provider that was removed from the configuration signs nobody in any more.
-    if key.oidc.as_ref().is_some_and(|account| !app.oidc.has(&tenant.name, &account.issuer)) {
+    if account.is_some() && provider.is_none() {
         return Ok(None);
     }
     let form_token = mac(app, FORM, content.seed.as_bytes()).finalize().into_bytes();
@@ -188,6 +194,7 @@ pub fn current(app: &App, headers: &HeaderMap) -> Result<Option<Session>, Stop> 
         tenant,
         person: content.person,
         passkey: key.passkey.is_some(),
+        provider: provider.map(|(name, _)| name.to_owned()),
         auth: Auth {
             method: match (&key.passkey, &key.oidc) {
                 (Some(_), _) => Method::Passkey,
@@ -206,10 +213,19 @@ pub fn current(app: &App, headers: &HeaderMap) -> Result<Option<Session>, Stop> 
 /// Values of the cookies with this name. Cookies of other applications beside ours may contain any bytes (RFC
 /// 9110, 5.5).
 pub fn cookies<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a str> {
+    all(headers, name).filter(|value| value.len() <= COOKIE_BYTES_MAX)
+}
+
+/// The same, for what was typed.
+pub fn typed<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a str> {
+    all(headers, name).filter(|value| value.len() <= TYPED_BYTES_MAX)
+}
+
+fn all<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a str> {
     let lines = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes);
     lines.flat_map(|line| line.split(|byte| *byte == b';')).filter_map(move |pair| {
         let (found, value) = std::str::from_utf8(pair).ok()?.trim_ascii().split_once('=')?;
-        (found == name && value.len() <= COOKIE_BYTES_MAX).then_some(value)
+        (found == name).then_some(value)
     })
 }
 

@@ -1,7 +1,7 @@
 //! Signing in with a reviewer key, and signing out.
 
 use super::{
-    Stop, Top, address, form, go, page,
+    Stop, Top, address, form, go, kept, page,
     session::{self, Session},
     sessions,
     typed::Typed,
@@ -35,6 +35,8 @@ struct Form {
     username: String,
     /// An answer that was sent without a session: where it is sent again, and what it said.
     carried: Option<(String, Carried)>,
+    /// True if what was typed is too long to be kept on the way through a provider.
+    too_long: bool,
 }
 
 /// The buttons of providers.
@@ -74,11 +76,16 @@ pub(super) fn carrying(app: &App, id: &str, mut carried: Carried, wrong: bool) -
     let status = if wrong { StatusCode::UNAUTHORIZED } else { StatusCode::OK };
     let id = Ident::new(id).map(|id| id.to_string()).unwrap_or_default();
     carried.typed = carried.typed.cut();
+    let (kept, too_long) = match kept::cookie(app, &id, &carried.typed) {
+        Ok(cookie) => (cookie, false),
+        Err(kept::TooLong) => (None, true),
+    };
     let username = carried.username.chars().take(64).collect();
     let top = Top::new(app, "Sign in", None);
     let providers = Providers::new(app, Some(&format!("/approvals/{id}")), false);
     let carried = Some((format!("/approvals/{id}/review"), carried));
-    page(status, &Form { top, to: None, wrong, providers, username, carried })
+    let form = Form { top, to: None, wrong, providers, username, carried, too_long };
+    with_cookie(page(status, &form), kept)
 }
 
 /// The sign-in page. `to` as in [`own`]; `failed`: the name of a failed attempt.
@@ -87,7 +94,7 @@ pub fn form_page(app: &App, to: Option<String>, failed: Option<String>) -> Respo
     let (wrong, username) = (failed.is_some(), failed.unwrap_or_default());
     let top = Top::new(app, "Sign in", None);
     let providers = Providers::new(app, to.as_deref(), false);
-    page(status, &Form { top, to, wrong, providers, username, carried: None })
+    page(status, &Form { top, to, wrong, providers, username, carried: None, too_long: false })
 }
 
 /// Where a sign-in may lead: to the inbox, to the page of an approval or of its questions, or to that of passkeys. Anything else becomes the
@@ -125,7 +132,7 @@ pub async fn show(
     // Who is signed in and comes here needs a newer sign-in.
     let providers = Providers::new(&app, Some(&to), who.is_some());
     let (to, username) = (Some(to), who.unwrap_or_default());
-    let form = Form { top, to, wrong: false, providers, username, carried: None };
+    let form = Form { top, to, wrong: false, providers, username, carried: None, too_long: false };
     page(StatusCode::OK, &form)
 }
 
@@ -262,17 +269,50 @@ pub async fn out(
     let Ok(session) = visitor(&app, &headers) else { return Ok(go(&app, "/")) };
     let fields: Out = form(&app, &headers, body).await?;
     session.check_form(&fields.token)?;
-    Ok(with_cookie(go(&app, "/"), session::end(&app)))
+    let to = session.provider.map_or("/".to_owned(), |name| format!("/signout?from={name}"));
+    Ok(with_cookie(go(&app, &to), session::end(&app)))
 }
 
-/// `GET /signout`, for people who type it.
-pub async fn after_out(State(app): State<Arc<App>>) -> Response {
-    go(&app, "/")
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct From {
+    from: String,
+}
+
+/// Says that the person is signed out here, and what of the provider.
+#[derive(Template)]
+#[template(path = "signed_out_here.html")]
+struct SignedOutHere {
+    top: Top,
+    label: String,
+    /// Where the person signs out there, too. `None`: the provider has no such address, or does not answer.
+    there: Option<String>,
+}
+
+/// `GET /signout?from=…`: what follows a sign-out of somebody who came from a provider. Otherwise, the sign-in.
+pub async fn after_out(
+    State(app): State<Arc<App>>,
+    RawQuery(raw): RawQuery,
+    headers: HeaderMap,
+) -> Response {
+    let from: From = query::lenient(raw.as_deref()).unwrap_or_default();
+    let provider = app.oidc.named(&from.from).filter(|_| visitor(&app, &headers).is_err());
+    let Some(provider) = provider else { return go(&app, "/") };
+    let there = provider.sign_out().await.unwrap_or_else(|why| {
+        tracing::warn!(provider = provider.label(), %why, "the address for signing out is unknown");
+        None
+    });
+    let out = SignedOutHere {
+        top: Top::new(&app, "Signed out", None),
+        label: ledger::foreign::harmless(provider.label()),
+        there: there.map(String::from),
+    };
+    page(StatusCode::OK, &out)
 }
 
 pub(super) fn with_cookie(mut response: Response, cookie: Option<HeaderValue>) -> Response {
     if let Some(cookie) = cookie {
-        response.headers_mut().insert(header::SET_COOKIE, cookie);
+        response.headers_mut().append(header::SET_COOKIE, cookie);
     }
     response
 }

@@ -2,16 +2,21 @@
 
 use super::{address::Address, country, money, sentence::bare_or_quoted};
 use chrono::{DateTime, NaiveDate};
+use decider::rule::resolve;
 use ledger::{
     canonical,
     foreign::{self, is_hidden},
     json::Value,
 };
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Members of a list that are shown.
 const LIST_SHOWN: usize = 3;
+/// Most members of a list that is short enough to be shown whole.
+const SHORT_MEMBERS_MAX: usize = 12;
+/// Most characters of all its members together.
+const SHORT_CHARS_MAX: usize = 120;
 /// Most characters of one member of a list.
 const MEMBER_CHARS_MAX: usize = 200;
 
@@ -38,6 +43,33 @@ pub enum Kind {
     Country,
 }
 
+/// How the values of a call are drawn: kinds by pointer, and the code of the display's currency.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Drawing<'a> {
+    pub kinds: &'a BTreeMap<String, Kind>,
+    pub code: Option<&'a str>,
+}
+
+impl Drawing<'_> {
+    /// The kind of the value at a pointer: what is written for it, or for each member of the lists that it is in.
+    pub(super) fn kind(&self, pointer: &str, params: &Value<'_>) -> Kind {
+        let written = |pointer: &str| self.kinds.get(pointer).copied();
+        let whole = || (!self.kinds.is_empty()).then(|| starred(pointer, params));
+        written(pointer).or_else(|| written(&whole()?)).unwrap_or_default()
+    }
+}
+
+/// A pointer with `*` for each step into a list: `/lines/*/amount`.
+fn starred(pointer: &str, params: &Value<'_>) -> String {
+    let (mut out, mut before) = (String::new(), 0);
+    for (at, _) in pointer.match_indices('/').skip(1).chain([(pointer.len(), "")]) {
+        let is_list = matches!(resolve(params, &pointer[..before]), Some(Value::Array(_)));
+        out.push_str(if is_list { "/*" } else { &pointer[before..at] });
+        before = at;
+    }
+    out
+}
+
 /// One field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Field {
@@ -61,9 +93,11 @@ impl Field {
     pub(super) fn new(
         pointer: &str,
         (label, authored): (String, bool),
-        value: &Value<'_>,
-        (kind, code): (Kind, Option<&str>),
-    ) -> Self {
+        params: &Value<'_>,
+        drawing: Drawing<'_>,
+    ) -> Option<Self> {
+        let value = resolve(params, pointer)?;
+        let kind = drawing.kind(pointer, params);
         let mut field = Self {
             label,
             authored,
@@ -77,27 +111,18 @@ impl Field {
             && !members.is_empty()
         {
             field.kind = Kind::List;
-            field.list(pointer, members);
-            return field;
+            field.list(pointer, members, (params, drawing));
+            return Some(field);
         }
         field.covers = leaves_below(pointer, value);
-        let by_kind = match (kind, value) {
-            (Kind::Money, Value::Number(number)) => money_of(*number, code).map(|text| vec![text]),
-            (Kind::Time, Value::String(text)) => moment(text).map(|(text, iso)| {
-                field.iso = iso;
-                vec![text]
-            }),
-            (Kind::Account, Value::String(text)) => grouped_account(text).map(|text| vec![text]),
-            (Kind::Text, Value::String(text)) => Some(lines(text)),
-            // Another text is in quotes, so that none looks like a code with its name.
-            (Kind::Country, Value::String(code)) => Some(vec![match country::name(code) {
-                Some(name) => format!("{code} ({name})"),
-                None => exactly(value),
-            }]),
-            _ => None,
+        field.lines = match (kind, value) {
+            (Kind::Text, Value::String(text)) => lines(text),
+            _ => vec![by_kind(kind, value, drawing.code).unwrap_or_else(|| shown(value))],
         };
-        field.lines = by_kind.unwrap_or_else(|| vec![shown(value)]);
-        field
+        if let (Kind::Time, Value::String(text)) = (kind, value) {
+            field.iso = moment(text).and_then(|(_, iso)| iso);
+        }
+        Some(field)
     }
 
     /// The number of a list's members.
@@ -106,16 +131,32 @@ impl Field {
         Self { label, authored, lines, more: 0, kind: Kind::Plain, iso: None, covers: Vec::new() }
     }
 
-    fn list(&mut self, pointer: &str, members: &[Value<'_>]) {
-        for (at, member) in members.iter().take(LIST_SHOWN).enumerate() {
-            let whole = member_words(member);
+    fn list(
+        &mut self,
+        pointer: &str,
+        members: &[Value<'_>],
+        (params, drawing): (&Value<'_>, Drawing<'_>),
+    ) {
+        // The kind of a list is that of each of its members.
+        let kind = drawing.kind(pointer, params);
+        let place = |at: usize| format!("{pointer}/{at}");
+        let word = |(at, member): (usize, &Value<'_>)| {
+            member_words(&place(at), member, (params, drawing), kind)
+        };
+        let mut words: Vec<String> =
+            members.iter().take(SHORT_MEMBERS_MAX).enumerate().map(word).collect();
+        let chars: usize = words.iter().map(|word| word.chars().count() + 2).sum();
+        if members.len() > SHORT_MEMBERS_MAX || chars > SHORT_CHARS_MAX {
+            words.truncate(LIST_SHOWN);
+        }
+        for (at, whole) in words.into_iter().enumerate() {
             let text = cut(&whole, MEMBER_CHARS_MAX);
             if text == whole {
-                self.covers.extend(leaves_below(&format!("{pointer}/{at}"), member));
+                self.covers.extend(leaves_below(&place(at), &members[at]));
             }
             self.lines.push(text);
         }
-        self.more = members.len().saturating_sub(LIST_SHOWN);
+        self.more = members.len() - self.lines.len();
     }
 
     /// The value on one line, for a terminal or a chat.
@@ -147,9 +188,14 @@ impl Field {
         is_link.then(|| Address::of(&self.lines[0]))
     }
 
-    /// True if it is short enough for the head of a page.
+    /// True if it is short enough for the head of a page: one short line, or a list that is shown whole.
     pub fn is_short(&self) -> bool {
-        self.lines.len() == 1 && self.more == 0 && self.lines[0].chars().count() <= 64
+        let chars: usize = self.lines.iter().map(|line| line.chars().count()).sum();
+        match (self.lines.len(), self.more) {
+            (1, 0) => chars <= 64,
+            (2.., 0) => self.kind == Kind::List && chars <= SHORT_CHARS_MAX,
+            _ => false,
+        }
     }
 
     /// `12,345` for the members of a list that are not shown.
@@ -172,7 +218,7 @@ pub(super) fn capital(pointer: &str, params: &Value<'_>) -> String {
     let Some(first) = first.filter(char::is_ascii_lowercase) else { return steps };
     let upper = first.to_ascii_uppercase();
     let other = format!("/{upper}{}", &pointer[2..]);
-    if decider::rule::resolve(params, &other).is_some() {
+    if resolve(params, &other).is_some() {
         return steps;
     }
     format!("{upper}{}", &steps[1..])
@@ -202,19 +248,52 @@ fn exactly(value: &Value<'_>) -> String {
 }
 
 /// A member of a list on one line. An object is drawn by its own members: `sku: A-1, qty: 2`. A value that could be read
-/// as more than one is quoted.
-fn member_words(value: &Value<'_>) -> String {
+/// as more than one is quoted. `kind`: that of a member which is no object.
+fn member_words(
+    place: &str,
+    value: &Value<'_>,
+    (params, drawing): (&Value<'_>, Drawing<'_>),
+    kind: Kind,
+) -> String {
     if !matches!(value, Value::Object(members) if !members.is_empty()) {
-        return shown(value);
+        let kind =
+            Some(drawing.kind(place, params)).filter(|own| *own != Kind::Plain).unwrap_or(kind);
+        return by_kind(kind, value, drawing.code).unwrap_or_else(|| shown(value));
     }
     let between = BTreeSet::from([", ", ": ", " \u{b7} "]);
     let part = |leaf: &String| {
         let name = steps(leaf);
         let name = if name.contains([':', ',']) { bare_or_quoted(&name, &between) } else { name };
-        let value = decider::rule::resolve(value, leaf)?;
-        Some(format!("{name}: {}", bare_or_quoted(&shown(value), &between)))
+        let value = resolve(value, leaf)?;
+        let kind = drawing.kind(&format!("{place}{leaf}"), params);
+        let drawn = by_kind(kind, value, drawing.code);
+        let text = match drawn {
+            // The amount has a comma, and is ours.
+            Some(amount) if kind == Kind::Money => amount,
+            drawn => bare_or_quoted(&drawn.unwrap_or_else(|| shown(value)), &between),
+        };
+        Some(format!("{name}: {text}"))
     };
     leaves(value).iter().filter_map(part).collect::<Vec<_>>().join(", ")
+}
+
+/// A value on one line, as its kind draws it. `None` if it is not of that kind.
+pub(super) fn by_kind(kind: Kind, value: &Value<'_>, code: Option<&str>) -> Option<String> {
+    match (kind, value) {
+        (Kind::Money, Value::Number(number)) => money::format(integer(*number)?, code?),
+        // A text that reads like an amount of ours is quoted.
+        (Kind::Money, Value::String(text)) if is_clear(text) => {
+            Some(bare_or_quoted(&foreign::value(text), &BTreeSet::new()))
+        }
+        (Kind::Time, Value::String(text)) => moment(text).map(|(text, _)| text),
+        (Kind::Account, Value::String(text)) => grouped_account(text),
+        // Another text is in quotes, so that none looks like a code with its name.
+        (Kind::Country, Value::String(code)) => Some(match country::name(code) {
+            Some(name) => format!("{code} ({name})"),
+            None => exactly(value),
+        }),
+        _ => None,
+    }
 }
 
 /// True if a text reads the same with and without quotes: it has ends, no escapes and nothing hidden, and it is not
@@ -242,10 +321,6 @@ fn lines(text: &str) -> Vec<String> {
 pub(super) fn integer(number: f64) -> Option<i64> {
     let text = format!("{number:.0}");
     (number.fract() == 0.0).then(|| text.parse().ok()).flatten()
-}
-
-fn money_of(number: f64, code: Option<&str>) -> Option<String> {
-    money::format(integer(number)?, code?)
 }
 
 /// A time or date in words, and a time's RFC 3339 form.

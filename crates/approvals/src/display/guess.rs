@@ -3,12 +3,12 @@
 
 use super::{
     Call, FIELDS_MAX,
-    fields::{self, Field, Kind},
+    fields::{self, Drawing, Field},
     sentence::{Piece, Sentence, bare_or_quoted},
 };
 use decider::rule::resolve;
 use ledger::{foreign, json::Value};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Most values in the sentence.
 const IN_SENTENCE: usize = 2;
@@ -73,10 +73,8 @@ pub(super) fn fields(params: &Value<'_>, told: &BTreeSet<String>) -> Vec<Field> 
     let mut leaves: Vec<String> = fields::leaves(params);
     leaves.retain(|leaf| !told.contains(leaf));
     leaves.sort_by_cached_key(|leaf| rank(leaf, resolve(params, leaf)));
-    let field = |leaf: &String| {
-        let value = resolve(params, leaf)?;
-        Some(Field::new(leaf, (fields::steps(leaf), false), value, (Kind::Plain, None)))
-    };
+    let drawing = Drawing { kinds: &BTreeMap::new(), code: None };
+    let field = |leaf: &String| Field::new(leaf, (fields::steps(leaf), false), params, drawing);
     leaves.iter().filter_map(field).take(FIELDS_MAX).collect()
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     Call, Display, Displayed, MoneyAt,
-    fields::{self, Field, Kind},
+    fields::{self, Drawing, Field, Kind},
     guess, money,
     sentence::Piece,
 };
@@ -36,14 +36,15 @@ impl Displayed {
         if let Some(at) = at.as_ref().filter(|_| amount.is_some()) {
             told.extend([at.minor.clone(), at.currency.clone()]);
         }
+        let code = call.params.and_then(|params| code_at(&at.as_ref()?.currency, params));
+        let drawing = Drawing { kinds: &chosen.kinds, code: code.as_deref() };
         let titled = chosen.title.as_ref().zip(call.params);
-        let titled = titled
-            .and_then(|(title, params)| title.fill((params, &chosen.kinds), amount.as_deref()));
+        let titled =
+            titled.and_then(|(title, params)| title.fill((params, drawing), amount.as_deref()));
         let authored = titled.is_some();
         let mut fields = Vec::new();
         if let Some(params) = call.params {
-            let code = at.as_ref().and_then(|at| code_at(&at.currency, params));
-            fields = chosen.fields(params, code.as_deref());
+            fields = chosen.fields(params, drawing);
             if display.is_none_or(|chosen| chosen.title.is_none() && fields.is_empty()) {
                 fields = guess::fields(params, &told);
             }
@@ -83,11 +84,9 @@ impl Displayed {
 }
 
 impl Display {
-    fn fields(&self, params: &Value<'_>, code: Option<&str>) -> Vec<Field> {
+    fn fields(&self, params: &Value<'_>, drawing: Drawing<'_>) -> Vec<Field> {
         let lead = self.lead.iter().filter_map(|pointer| {
-            let kind = self.kinds.get(pointer).copied().unwrap_or_default();
-            let value = resolve(params, pointer)?;
-            Some(Field::new(pointer, self.label(pointer, params), value, (kind, code)))
+            Field::new(pointer, self.label(pointer, params), params, drawing)
         });
         let counted = self.count.iter().filter_map(|pointer| {
             let number = fields::members(resolve(params, pointer)?)?;

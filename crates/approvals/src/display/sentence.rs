@@ -112,8 +112,12 @@ pub(super) fn bare_or_quoted(text: &str, words: &BTreeSet<&str>) -> String {
     if bare {
         return text.to_owned();
     }
-    let inner = text.replace('\u{201c}', "\\u{201c}").replace('\u{201d}', "\\u{201d}");
-    format!("\u{201c}{inner}\u{201d}")
+    format!("\u{201c}{}\u{201d}", within_quotes(text))
+}
+
+/// A value that is between quotes “…”: none of its own ends them.
+pub(super) fn within_quotes(text: &str) -> String {
+    text.replace('\u{201c}', "\\u{201c}").replace('\u{201d}', "\\u{201d}")
 }
 
 /// True for letters of scripts that are written from right to left.

@@ -1,11 +1,15 @@
 //! The template of a sentence: words of the author, and places for values of the call.
 
-use super::sentence::{Piece, Sentence, bare_or_quoted};
-use super::{country, fields, fields::Kind, money};
+use super::sentence::{Piece, Sentence, bare_or_quoted, within_quotes};
+use super::{
+    country,
+    fields::{self, Drawing, Kind},
+    money,
+};
 use decider::rule::resolve;
 use ledger::{foreign::is_hidden, json::Value};
 use serde::{Serialize, Serializer};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// Longest template, in characters.
 pub const TITLE_CHARS_MAX: usize = 200;
@@ -88,23 +92,35 @@ impl Title {
     }
 
     /// The sentence for one call. `None` if a value is absent, or is no text, number or truth value. A country has its
-    /// name beside its code.
+    /// name beside its code, and money is drawn as such.
     pub(super) fn fill(
         &self,
-        (params, kinds): (&Value<'_>, &BTreeMap<String, Kind>),
+        (params, drawing): (&Value<'_>, Drawing<'_>),
         amount: Option<&str>,
     ) -> Option<Sentence> {
         let words: BTreeSet<&str> = self.parts.iter().filter_map(Part::words).collect();
-        let pieces = |part: &Part| match part {
+        let pieces = |(at, part): (usize, &Part)| match part {
             Part::Words(words) => Some(vec![Piece::Ours(words.clone())]),
             Part::Amount => amount.map(|amount| vec![Piece::Amount(amount.to_owned())]),
             Part::Value(pointer) => {
-                let text = fields::scalar(resolve(params, pointer)?)?;
+                let (value, kind) = (resolve(params, pointer)?, drawing.kind(pointer, params));
+                if let (Value::Number(_), Kind::Money, Some(money)) =
+                    (value, kind, fields::by_kind(kind, value, drawing.code))
+                {
+                    return Some(vec![Piece::Ours(money)]);
+                }
+                let text = fields::scalar(value)?;
                 let cut = fields::cut(&text, VALUE_CHARS_MAX);
-                let is_country = kinds.get(pointer) == Some(&Kind::Country);
+                let is_country = kind == Kind::Country;
                 let name = country::name(&text).filter(|_| is_country);
                 let name = name.map(|name| Piece::Ours(format!(" ({name})")));
-                let value = Piece::Foreign(bare_or_quoted(&cut, &words));
+                // The author's own quotes around it are enough.
+                let value = if self.is_quoted(at) {
+                    within_quotes(&cut)
+                } else {
+                    bare_or_quoted(&cut, &words)
+                };
+                let value = Piece::Foreign(value);
                 Some([Some(value), name].into_iter().flatten().collect())
             }
             Part::Count(pointer) => {
@@ -112,8 +128,16 @@ impl Title {
                 Some(vec![Piece::Ours(money::grouped(&number.to_string()))])
             }
         };
-        let all = self.parts.iter().map(pieces).collect::<Option<Vec<_>>>()?;
+        let all = self.parts.iter().enumerate().map(pieces).collect::<Option<Vec<_>>>()?;
         Some(Sentence::new(all.concat()))
+    }
+
+    /// True if the author's words put the part into quotes “…”.
+    fn is_quoted(&self, at: usize) -> bool {
+        let before = at.checked_sub(1).and_then(|at| self.parts[at].words());
+        let after = self.parts.get(at + 1).and_then(Part::words);
+        before.is_some_and(|words| words.ends_with('\u{201c}'))
+            && after.is_some_and(|words| words.starts_with('\u{201d}'))
     }
 }
 

@@ -139,6 +139,66 @@ fn p7_a_country_has_its_name_beside_its_code() {
 }
 
 #[test]
+fn p7_money_is_money_in_lists_and_in_the_sentence_too() {
+    let kinds = |all: &[(&str, Kind)]| all.iter().map(|(at, kind)| ((*at).into(), *kind)).collect();
+    let display = Display {
+        lead: vec!["/lines".into(), "/fees".into(), "/lines/0/net".into()],
+        amount: Some(MoneyAt { minor: "/amount".into(), currency: "/c".into() }),
+        kinds: kinds(&[
+            ("/lines/*/net", Kind::Money),
+            ("/fees", Kind::Money),
+            ("/fee", Kind::Money),
+            ("/lines/*/parts/*/net", Kind::Money),
+        ]),
+        ..titled("{amount} and {/fee} fee")
+    };
+    let params = r#"{"amount":990000,"c":"EUR","fee":250,"fees":[5,"EUR 0.05"],
+        "lines":[{"net":64000,"sku":"A-1"},{"net":"64000","sku":"EUR 640.00"},
+        {"parts":[{"net":7},{"net":8}]}]}"#;
+    check(
+        Some(&display),
+        params,
+        "EUR 9,900.00 and EUR 2.50 fee",
+        &[
+            "Lines: net: EUR 640.00, sku: A-1, net: 64000, sku: “EUR 640.00”, \
+             parts · 0 · net: EUR 0.07, parts · 1 · net: EUR 0.08",
+            "Fees: EUR 0.05, “EUR 0.05”",
+            "Lines · 0 · net: EUR 640.00",
+        ],
+        0,
+    );
+    // Without a currency it is as it was hashed.
+    let fees = of(Some(&display), r#"{"c":"BTC","fees":[5]}"#);
+    assert!(fees.fields.iter().any(|field| field.text() == "5"), "{fees:?}");
+}
+
+#[test]
+fn p7_the_authors_quotes_are_enough() {
+    let mail = |title: &str, subject: &str| {
+        let params = format!("{{\"subject\":\"{subject}\"}}");
+        of(Some(&titled(title)), &params).sentence.plain()
+    };
+    let (quoted, bare) = ("E-mail “{/subject}” to 3", "E-mail {/subject} to 3");
+    assert_eq!(mail(quoted, "Night: new list"), "E-mail “Night: new list” to 3");
+    assert_eq!(mail(bare, "Night: new list"), "E-mail “Night: new list” to 3");
+    assert_eq!(mail(quoted, "” to 1 “"), "E-mail “\\u{201d} to 1 \\u{201c}” to 3");
+}
+
+#[test]
+fn p7_a_short_list_is_shown_whole() {
+    let list = |members: usize| {
+        let members: Vec<String> = (0..members).map(|n| format!("\"column-{n}\"")).collect();
+        let params = format!("{{\"x\":[{}]}}", members.join(","));
+        let field = of(Some(&field("/x", Kind::Plain)), &params).fields.remove(0);
+        (field.lines.len(), field.more, field.is_short())
+    };
+    assert_eq!(list(5), (5, 0, true));
+    assert_eq!(list(10), (10, 0, true));
+    assert_eq!(list(11), (3, 8, false));
+    assert_eq!(list(1_889), (3, 1_886, false));
+}
+
+#[test]
 fn fields_are_drawn_by_kind() {
     let one = |kind, params: &str, shown: &str| {
         let told = of(Some(&field("/x", kind)), params);

@@ -5,8 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Most new cards of one channel within [`BURST_WINDOW`]. Further ones become one card with a link to the
-/// inbox.
+/// Most new cards of one channel within [`BURST_WINDOW`]. The overflow card counts further ones.
 pub const BURST_MAX: usize = 10;
 /// The window of [`BURST_MAX`].
 pub const BURST_WINDOW: Duration = Duration::from_secs(60);
@@ -28,7 +27,7 @@ pub struct Pace {
     new: VecDeque<Instant>,
     last: Option<Instant>,
     not_before: Option<Instant>,
-    digest: Option<Instant>,
+    overflow: Option<Instant>,
     /// The last pause after a failure. Cleared when a message is accepted.
     pause: Option<Duration>,
     /// The refusal that was recorded as evidence. Cleared when a message is accepted.
@@ -50,9 +49,9 @@ impl Pace {
         self.new.len() >= BURST_MAX
     }
 
-    /// True if the link to the inbox was already sent for this burst.
-    pub fn has_digest(&self, now: Instant) -> bool {
-        self.digest.is_some_and(|at| now.duration_since(at) < BURST_WINDOW)
+    /// True if the overflow card of this burst was posted.
+    pub fn has_overflow(&self, now: Instant) -> bool {
+        self.overflow.is_some_and(|at| now.duration_since(at) < BURST_WINDOW)
     }
 
     /// Notes that a message was sent.
@@ -86,9 +85,9 @@ impl Pace {
         self.sent(now);
     }
 
-    /// Notes that the link to the inbox was sent.
-    pub fn sent_digest(&mut self, now: Instant) {
-        self.digest = Some(now);
+    /// Notes that an overflow card was posted.
+    pub fn sent_overflow(&mut self, now: Instant) {
+        self.overflow = Some(now);
         self.sent(now);
     }
 
@@ -122,9 +121,9 @@ mod tests {
             assert_eq!(pace.waits_until(at), Some(at + BETWEEN));
         }
         let later = start + BETWEEN * 20;
-        assert!(pace.is_burst(later) && !pace.has_digest(later));
-        pace.sent_digest(later);
-        assert!(pace.has_digest(later + BETWEEN) && !pace.has_digest(later + BURST_WINDOW));
+        assert!(pace.is_burst(later) && !pace.has_overflow(later));
+        pace.sent_overflow(later);
+        assert!(pace.has_overflow(later + BETWEEN) && !pace.has_overflow(later + BURST_WINDOW));
         assert!(!pace.is_burst(start + BURST_WINDOW));
         pace.wait(later + BETWEEN * 30);
         assert_eq!(pace.waits_until(later + BETWEEN), Some(later + BETWEEN * 30));

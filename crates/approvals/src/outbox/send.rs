@@ -1,12 +1,14 @@
 //! Sends cards: one approval at a time, until its cards show what they should.
 
+mod overflow;
+
 use super::{
     Line, Seen, Step, Told, cards_of, notices,
     pace::{self, Pace},
-    replies, wanted,
+    reminder, replies, wanted,
 };
 use crate::{
-    cards::{Card, Digest, Posted, Reader, SendError},
+    cards::{Card, Posted, Reader, SendError},
     chats::{Chat, Chats},
     commands::{Commands, DueCards, Error},
     fault,
@@ -16,6 +18,7 @@ use crate::{
 };
 use data_encoding::HEXLOWER;
 use ledger::{canonical, ident::Ident, journal::Subject, keyring, time::Nanos};
+use overflow::Uncarded;
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
@@ -49,20 +52,27 @@ const KEPT_RIGHT: Duration = Duration::from_secs(7 * 86_400);
 /// When to check again. `None` if the card is done.
 type Again = Option<Duration>;
 
+/// What this process knows of one channel.
+#[derive(Default)]
+struct Lane {
+    pace: Pace,
+    uncarded: Uncarded,
+}
+
 /// Sends the cards of one tenant.
 pub(crate) struct Sender {
     commands: Commands,
     chats: Arc<Chats>,
     /// Random name that tells our claims on cards from those of other workers.
     name: String,
-    /// The pace of each channel.
-    paces: Mutex<BTreeMap<Channel, Arc<tokio::sync::Mutex<Pace>>>>,
+    /// The lane of each channel.
+    lanes: Mutex<BTreeMap<Channel, Arc<tokio::sync::Mutex<Lane>>>>,
 }
 
 impl Sender {
     pub fn new(commands: Commands, chats: Arc<Chats>) -> Self {
         let name = HEXLOWER.encode(&keyring::random32()[..8]);
-        Self { commands, chats, name, paces: Mutex::default() }
+        Self { commands, chats, name, lanes: Mutex::default() }
     }
 
     /// Keeps cards up to date until the worker stops.
@@ -95,10 +105,10 @@ impl Sender {
         self.commands.readiness.clocks.now()
     }
 
-    /// The pace of a channel. Its lock lets one message go at a time.
-    fn pace(&self, channel: &Channel) -> Arc<tokio::sync::Mutex<Pace>> {
-        let mut paces = self.paces.lock().expect("no holder of the lock panics");
-        Arc::clone(paces.entry(channel.clone()).or_default())
+    /// The lane of a channel. Its lock lets one message go at a time.
+    fn lane(&self, channel: &Channel) -> Arc<tokio::sync::Mutex<Lane>> {
+        let mut lanes = self.lanes.lock().expect("no holder of the lock panics");
+        Arc::clone(lanes.entry(channel.clone()).or_default())
     }
 
     /// Checks every card of an approval, and schedules the next check.
@@ -129,7 +139,13 @@ impl Sender {
         lines.extend(replies(&approval, &setup, known));
         for line in lines {
             let seen = cards.get(&line.name).cloned().unwrap_or_default();
-            let looked = self.bring_up_line(&approval, &line, &seen, expected).await?;
+            let looked = if let Some(card) = &seen.left_out {
+                let shown = |seen: &Seen| seen.posted.is_some();
+                let shown = cards.get(&reminder(&line.name)).is_some_and(shown);
+                self.count(&approval, &line, (&seen, card), shown).await?
+            } else {
+                self.bring_up_line(&approval, &line, &seen, expected).await?
+            };
             again = again.into_iter().chain(looked).min();
             if looked.is_some_and(|soon| soon.is_zero()) {
                 // Evidence was written, so what is known of the other cards may be stale: start again.
@@ -149,24 +165,24 @@ impl Sender {
         let version = approval.state.version;
         let frozen = self.commands.cards.is_frozen(approval)?;
         let current = seen.version >= version && seen.frozen == frozen;
-        if seen.in_digest || (seen.posted.is_some() && (current || line.said.is_some())) {
+        if seen.posted.is_some() && (current || line.said.is_some()) {
             return Ok(None);
         }
         let over_for = over_for(approval, self.now());
         if over_for.is_some_and(|age| age > KEPT_RIGHT) {
             return Ok(None);
         }
-        let pace = self.pace(&line.channel);
-        let Ok(mut pace) = pace.try_lock() else { return Ok(Some(SOON)) };
+        let lane = self.lane(&line.channel);
+        let Ok(mut lane) = lane.try_lock() else { return Ok(Some(SOON)) };
         let now = Instant::now();
-        if let Some(until) = pace.waits_until(now) {
+        if let Some(until) = lane.pace.waits_until(now) {
             return Ok(Some(until.duration_since(now)));
         }
         let sending = Sending { sender: self, approval, line, seen, over_for, frozen };
         if let Some(posted) = &seen.posted {
             let updated = sending.update(posted).await;
-            pace.sent(Instant::now());
-            return sending.updated(updated, &mut pace).await;
+            lane.pace.sent(Instant::now());
+            return sending.updated(updated, &mut lane.pace).await;
         }
         // Who holds the claim, and for how much longer.
         let held = seen.planned.as_ref().and_then(|(worker, at)| {
@@ -178,7 +194,7 @@ impl Sender {
             // A retry makes no new claim, since every claim is an entry for ever. Likewise while a chat is in
             // trouble. At worst two workers post one card each when the chat works again.
             Some(_) => {}
-            None if pace.is_in_trouble() => {}
+            None if lane.pace.is_in_trouble() => {}
             None => {
                 let begun = Instant::now();
                 if !sending.claim(expected).await? || begun.elapsed() + CLAIM_LEFT > CLAIM_TIME {
@@ -187,7 +203,7 @@ impl Sender {
                 fault::point("card_planned");
             }
         }
-        sending.post(&mut pace).await
+        sending.post(&mut lane).await
     }
 }
 
@@ -229,7 +245,7 @@ impl Sending<'_> {
         Ok(Some(Duration::ZERO))
     }
 
-    async fn post(&self, pace: &mut Pace) -> Result<Again, Error> {
+    async fn post(&self, lane: &mut Lane) -> Result<Again, Error> {
         let card = self.card()?;
         let chat = self.chat()?;
         // Post no new card for an approval that is over. Only search for a card that may exist, to update it.
@@ -241,40 +257,31 @@ impl Sending<'_> {
             match chat.find(&self.line.channel.to, &self.approval.id).await {
                 Ok(Some(posted)) => return self.tell(posted_step(posted, 0, false)).await,
                 Err(error @ (SendError::Later(..) | SendError::Unknown)) if only_look => {
-                    return self.failed(error, pace).await;
+                    return self.failed(error, &mut lane.pace).await;
                 }
                 Ok(None) | Err(_) => {}
             }
         }
         if only_look {
+            lane.uncarded.forget(&self.approval.id);
             return Ok(None);
         }
         let now = Instant::now();
         let answer = if let Some(said) = &self.line.said {
             chat.notify(&self.line.channel.to, &said.notice, said.under.as_ref()).await
-        } else if self.approval.is_pending() && pace.is_burst(now) {
-            if !pace.has_digest(now) {
-                let waiting = self.sender.commands.reader.registry.open().pending();
-                let url = format!("{}/", self.sender.commands.cards.public_url());
-                let sent = chat.post_digest(&self.line.channel.to, &Digest { waiting, url }).await;
-                if let Err(error) = sent {
-                    return self.failed(error, pace).await;
-                }
-                pace.sent_digest(now);
-                pace.worked();
-            }
-            return self.tell(Step::InDigest).await;
+        } else if self.approval.is_pending() && lane.pace.is_burst(now) {
+            return self.leave_out(&card, lane).await;
         } else {
             chat.post(&self.line.channel.to, &card).await
         };
         fault::point("card_posted");
         match answer {
             Ok(posted) => {
-                pace.sent_new(now);
-                pace.worked();
+                lane.pace.sent_new(now);
+                lane.pace.worked();
                 self.tell(posted_step(posted, card.version, card.frozen)).await
             }
-            Err(error) => self.failed(error, pace).await,
+            Err(error) => self.failed(error, &mut lane.pace).await,
         }
     }
 

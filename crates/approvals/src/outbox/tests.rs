@@ -56,6 +56,9 @@ fn p9_what_was_told_is_what_is_known() {
         &[planned.clone(), strange],
         &Seen { planned: Some(("w1".into(), at)), ..Seen::default() },
     );
-    let in_digest = step(json!({"op": "in_digest"}));
-    check(&[planned, in_digest], &Seen { in_digest: true, ..Seen::default() });
+    let left_out =
+        step(json!({"op": "in_digest", "conversation": "C1", "message": "1.2", "at": Nanos(7)}));
+    let place = Posted { conversation: "C1".into(), message: "1.2".into() };
+    let seen = Seen { left_out: Some((place, Nanos(7))), ..Seen::default() };
+    check(&[planned, left_out], &seen);
 }

@@ -1,18 +1,22 @@
 //! What is said in the thread of a card while people are asked: who answered, and that half of the time is over. A card that
 //! changes makes no sound; a reply that mentions those who are still asked does.
 
-use super::{Cards, Line, Said};
+use super::{
+    Cards, Line,
+    said::{self, alone, places},
+};
 use crate::{
-    cards::{Notice, Posted, hour, page_url},
+    cards::{Notice, hour, page_url},
     history::Approval,
     setup::{Person, Setup},
 };
 use decider::approval::{Choice, Phase, State};
-use ledger::{foreign::harmless, ident::Ident};
-use std::collections::BTreeSet;
+use ledger::foreign::harmless;
 
 /// Most people who are mentioned in one reply.
 const MENTIONS_MAX: usize = 10;
+/// Kind of what is said at half of the time.
+const REMIND: &str = "remind";
 
 /// The replies that an approval should have under its cards. What was said once is not said again.
 pub(crate) fn replies(
@@ -21,7 +25,6 @@ pub(crate) fn replies(
     (had, public_url): (&Cards, &str),
 ) -> Vec<Line> {
     let state = &approval.state;
-    let Some(requested) = state.requested.as_deref() else { return Vec::new() };
     if state.phase != Phase::Pending {
         return Vec::new();
     }
@@ -35,34 +38,31 @@ pub(crate) fn replies(
         said.push((format!("{kind}/{}", review.by), format!("{who} {word}")));
     }
     if state.reminded {
-        said.push(("remind".into(), "Half of the time is over".into()));
+        said.push((REMIND.into(), "Half of the time is over".into()));
     }
-    let channels: BTreeSet<&String> = {
-        let escalate = requested.rule.escalate.iter().filter(|_| state.escalated);
-        requested.rule.channels.iter().chain(escalate).collect()
-    };
     let rest = still_needed(state);
     let link = ("Open in browser", page_url(public_url, &approval.id));
     let mut lines = Vec::new();
     for (kind, title) in said {
         let notice = Notice {
-            id: name(approval, &kind),
+            id: said::id(approval, &kind),
             title,
             lines: vec![rest.clone()],
             hint: "Answer on the card above, or in the browser.".into(),
             link: Some(link.clone()),
             mentions: still_asked(approval, setup),
         };
-        for channel_name in &channels {
-            let Some(channel) = setup.channels.get(*channel_name) else { continue };
-            let posted = had.get(*channel_name).and_then(|seen| seen.posted.clone());
-            // In a thread, or not at all. A webhook has none: its message has no name.
-            let under = posted.filter(|at: &Posted| !at.message.is_empty());
-            if under.is_some() {
-                let said = Some(Box::new(Said { notice: notice.clone(), under }));
-                let name = format!("{channel_name}/said/{kind}");
-                lines.push(Line { name, channel: channel.clone(), said });
-            }
+        for place in places(approval, had) {
+            let notice = match &place.under {
+                Some(_) => notice.clone(),
+                // Who answered is for those who are asked.
+                None if kind != REMIND => continue,
+                None => {
+                    let hint = "Answer in the browser.".into();
+                    alone(approval, &notice.title, Notice { hint, ..notice.clone() })
+                }
+            };
+            lines.extend(place.say(setup, &format!("said/{kind}"), notice));
         }
     }
     lines
@@ -98,10 +98,4 @@ fn still_asked(approval: &Approval, setup: &Setup) -> Vec<Person> {
     asked.sort_by(|a, b| a.name.cmp(&b.name));
     asked.truncate(MENTIONS_MAX);
     asked
-}
-
-/// Its own id, so that a search for the card of the approval never finds it.
-fn name(approval: &Approval, kind: &str) -> Ident {
-    let text = format!("{}-{}", kind.replace('/', "-"), approval.id);
-    Ident::new(&text).unwrap_or_else(|_| approval.id.clone())
 }

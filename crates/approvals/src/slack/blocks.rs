@@ -3,11 +3,15 @@
 //! Foreign text appears only in `plain_text`, each value in a cell of its own, so it can form no link, no
 //! mention and no line that looks like ours. If any part of the call does not fit, the card has no buttons.
 
+mod overflow;
+
+pub(super) use overflow::overflow;
+
 use super::{
     Shown,
     words::{APPROVE, ASK, DENY, DENY_WITH_COMMENT},
 };
-use crate::cards::{Card, Digest, FOR_OWNER, FROZEN, Notice, Reader};
+use crate::cards::{Card, FOR_OWNER, FROZEN, Notice, Reader};
 use chrono::DateTime;
 use decider::{
     approval::{Choice, Phase},
@@ -99,14 +103,6 @@ pub(super) fn told(card: &Card) -> Message {
     let cells = [cell("Tool", &short(&card.tool)), cell("Action", &short(&card.action))];
     let open = json!({"type": "actions", "block_id": "decide", "elements": [open(card)]});
     Message { text: notification(card), blocks: vec![header(&title), fields(&cells), open] }
-}
-
-/// One card that stands for many.
-pub(super) fn digest(digest: &Digest) -> Message {
-    let title = format!("{} approvals wait", digest.waiting);
-    let text = "Too many came in one minute to show each of them here.";
-    let open = json!({"type": "actions", "block_id": "decide", "elements": [link("Open the inbox", &digest.url)]});
-    Message { text: title.clone(), blocks: vec![header(&title), section(text), open] }
 }
 
 /// Words without buttons. Foreign text is plain text in blocks of its own. `who`: members (`U…`) who are mentioned.

@@ -8,7 +8,7 @@ use super::{
     dialogs::{self, Dialog},
 };
 use crate::{
-    cards::{Card, Digest, Notice, Posted, SendError},
+    cards::{Card, Notice, Overflow, Posted, SendError},
     chats::{Chat, Sending},
     setup::Person,
 };
@@ -197,8 +197,15 @@ impl Chat for Connection {
         })
     }
 
-    fn post_digest<'a>(&'a self, to: &'a str, digest: &'a Digest) -> Sending<'a, Posted> {
-        Box::pin(async move { self.post_message(to, &blocks::digest(digest), None, None).await })
+    fn post_overflow<'a>(&'a self, to: &'a str, card: &'a Overflow) -> Sending<'a, Posted> {
+        Box::pin(async move {
+            let metadata = Some(blocks::metadata(&card.id));
+            self.post_message(to, &blocks::overflow(card), metadata, None).await
+        })
+    }
+
+    fn update_overflow<'a>(&'a self, posted: &'a Posted, card: &'a Overflow) -> Sending<'a, ()> {
+        Box::pin(async move { self.replace(posted, &card.id, &blocks::overflow(card)).await })
     }
 
     fn notify<'a>(
@@ -219,9 +226,9 @@ impl Chat for Connection {
     /// approval that is over.
     fn update<'a>(&'a self, posted: &'a Posted, card: &'a Card) -> Sending<'a, ()> {
         Box::pin(async move {
-            match self.replace(posted, card, &blocks::message(card)).await {
+            match self.replace(posted, &card.approval, &blocks::message(card)).await {
                 Err(SendError::Refused(code)) if is_about_content(&code) => {
-                    self.replace(posted, card, &blocks::told(card)).await
+                    self.replace(posted, &card.approval, &blocks::told(card)).await
                 }
                 done => done,
             }
@@ -269,12 +276,12 @@ impl Connection {
     async fn replace(
         &self,
         posted: &Posted,
-        card: &Card,
+        id: &Ident,
         message: &blocks::Message,
     ) -> Result<(), SendError> {
         let mut body = body(&posted.conversation, message);
         body["ts"] = posted.message.as_str().into();
-        body["metadata"] = blocks::metadata(&card.approval);
+        body["metadata"] = blocks::metadata(id);
         let answer = self.client.post::<Value>("chat.update", &body, CALL_WAIT).await;
         answer.map(drop).map_err(Trouble::of_change)
     }

@@ -8,10 +8,12 @@
 
 mod buttons;
 mod notice;
+mod overflow;
 
 pub use notice::notice;
+pub use overflow::{bare as overflow_bare, overflow};
 
-use crate::cards::{Card, Digest, FOR_OWNER, FROZEN, Reader};
+use crate::cards::{Card, FOR_OWNER, FROZEN, Reader};
 use decider::{
     approval::{Choice, Phase},
     words,
@@ -114,13 +116,6 @@ fn short(card: &Card, call: Value, note: Option<Note<'_>>, fallback: &str) -> Va
 /// A link without any value of the call: for webhooks, whose flow may hand it to anybody.
 pub fn bare(card: &Card) -> Value {
     told(card, None)
-}
-
-/// One card that stands for many.
-pub fn digest(digest: &Digest) -> Value {
-    let waiting = format!("{} approvals are waiting", digest.waiting);
-    let body = [title("Approvals needed", "accent"), ours(&waiting)];
-    sheet(&body, &[open("Open the inbox", &digest.url)], "Approvals needed")
 }
 
 /// A message with the card.
@@ -242,8 +237,11 @@ fn sentence(card: &Card) -> Value {
 
 /// What a notification says. It is plain text; signs that some client might read as markup are left out.
 fn notification(card: &Card) -> String {
-    let markup = |c: &char| !"<>[]{}*_`~|".contains(*c);
-    card.notification().chars().filter(markup).collect()
+    unmarked(&card.notification())
+}
+
+fn unmarked(text: &str) -> String {
+    text.chars().filter(|c| !"<>[]{}*_`~|".contains(*c)).collect()
 }
 
 /// Agent, rule and digest, each value in a block of its own.

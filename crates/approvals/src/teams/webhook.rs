@@ -2,7 +2,7 @@
 
 use super::{card, http};
 use crate::{
-    cards::{Card, Digest, Notice, Posted, SendError},
+    cards::{Card, Notice, Overflow, Posted, SendError},
     chats::{Chat, Sending},
     setup::Person,
 };
@@ -66,8 +66,13 @@ impl Chat for Webhook {
         Box::pin(async move { self.send(&card::bare(card)).await })
     }
 
-    fn post_digest<'a>(&'a self, _: &'a str, digest: &'a Digest) -> Sending<'a, Posted> {
-        Box::pin(async move { self.send(&card::digest(digest)).await })
+    fn post_overflow<'a>(&'a self, _: &'a str, card: &'a Overflow) -> Sending<'a, Posted> {
+        Box::pin(async move { self.send(&card::overflow_bare(card)).await })
+    }
+
+    /// Nothing to do, as for a card. So each burst has a message of its own, which says what was true then.
+    fn update_overflow<'a>(&'a self, _: &'a Posted, _: &'a Overflow) -> Sending<'a, ()> {
+        Box::pin(async { Ok(()) })
     }
 
     /// A webhook returns no id of its message, so each notice is a message of its own.

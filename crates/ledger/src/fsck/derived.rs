@@ -21,8 +21,8 @@ use crate::{
     },
     store::{self, Family, Read as _, rocks::Rocks},
     system::{
-        Access, AccessKey, Claim, ClaimId, Genesis, KeyId, NewEpoch, alert::Alerts,
-        incident::Incidents,
+        Access, AccessKey, Claim, ClaimId, Genesis, KeyId, NewEpoch, ON_ITS_WAY_SECONDS,
+        alert::Alerts, incident::Incidents,
     },
     time::Nanos,
 };
@@ -40,6 +40,8 @@ pub(crate) struct Derived {
     pub signing: Keys,
     pub sources: Sources,
     pub access: BTreeMap<KeyId, AccessKey>,
+    /// Keys that ended a moment ago, and when.
+    pub ended: Vec<(AccessKey, Nanos)>,
     /// What erasure entries name.
     pub erased: BTreeMap<u64, Erased>,
     /// Messages that may be gone.
@@ -107,13 +109,21 @@ impl Derived {
 
     /// Keys that come and go, and sign-ins, which are with a key in force.
     fn access_entry(&mut self, index: u64, view: &View<'_>, report: &mut Report) {
+        let now = view.origin.time;
         match view.event_as::<Access>() {
             Some(Access::Add(key)) => drop(self.access.insert(key.key_id.clone(), key)),
-            Some(Access::Remove { key_id, .. }) => drop(self.access.remove(&key_id)),
+            Some(Access::Remove { key_id, .. }) => {
+                let key = self.access.remove(&key_id);
+                self.ended.retain(|(_, at)| now < at.plus_seconds(ON_ITS_WAY_SECONDS));
+                self.ended.extend(key.map(|key| (key, now)));
+            }
             Some(Access::Read { .. }) => {}
             Some(Access::SignedIn { how, issuer, by, .. }) => {
                 let said = (how, issuer.as_deref());
-                if !self.access.values().any(|key| key.signs_in(&by, said)) {
+                let ended = self.ended.iter();
+                let ended = ended.filter(|(_, at)| now < at.plus_seconds(ON_ITS_WAY_SECONDS));
+                let mut keys = self.access.values().chain(ended.map(|(key, _)| key));
+                if !keys.any(|key| key.signs_in(&by, said)) {
                     report
                         .find(format!("entry {index}: a sign-in with a key that is not in force"));
                 }

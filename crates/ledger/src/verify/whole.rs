@@ -19,7 +19,7 @@ use crate::{
     },
     post::{self, Policies, Retention, event_key},
     system::{
-        Genesis,
+        Genesis, SignIns,
         incident::Incidents,
         policy::{
             Activates, Activation, BundleEntry, ListActivation, ListForm, PartAt, bundle_digest,
@@ -63,6 +63,8 @@ struct Told {
     /// What is frozen so far.
     frozen: frozen::Frozen,
     identity: identity::Identity,
+    /// Keys with which people sign in.
+    sign_ins: SignIns,
     alerts: alerts::OfAlerts,
     /// Which incidents are open so far.
     incidents: Incidents,
@@ -114,6 +116,7 @@ impl Told {
             self.named.push((index, of, leaf));
         }
         self.named.extend(self.identity.take(index, view)?);
+        self.sign_ins.take(view)?;
         self.alerts.take(index, view)?;
         self.budgets.take(index, view)?;
         self.histories.take(index, view)?;

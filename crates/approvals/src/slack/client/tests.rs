@@ -1,4 +1,5 @@
 use super::*;
+use crate::cards::Says;
 use crate::slack::Options;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -69,13 +70,15 @@ fn open(api_url: &str) -> Connection {
     Connection::open(Ident::new("acme-slack").unwrap(), options).unwrap()
 }
 
-fn digest() -> Digest {
-    Digest { waiting: 12, url: "https://log.example.com/".into() }
+fn overflow() -> Overflow {
+    let id = Ident::new("more-apr-1").unwrap();
+    let says = Says::Waiting(12, Vec::new());
+    Overflow { id, says, url: "https://log.example.com/".into(), short: false }
 }
 
 async fn check(answer: &'static str, expected: Result<Posted, SendError>) {
     let (connection, _, mut requests) = connection(answer).await;
-    assert_eq!(connection.post_digest("C1", &digest()).await, expected, "{answer}");
+    assert_eq!(connection.post_overflow("C1", &overflow()).await, expected, "{answer}");
     let request = requests.recv().await.unwrap();
     assert!(request.starts_with("POST /api/chat.postMessage HTTP/1.1\r\n"), "{request}");
     assert!(request.contains("authorization: Bearer xoxb-hidden\r\n"), "{request}");
@@ -121,7 +124,7 @@ async fn whoever_is_not_reached_got_nothing() {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let connection = open(&format!("http://{}/api", socket.local_addr().unwrap()));
-    let posted = connection.post_digest("C1", &digest()).await;
+    let posted = connection.post_overflow("C1", &overflow()).await;
     assert_eq!(posted, Err(SendError::Later("can't be reached".into(), None)));
 }
 

@@ -1,4 +1,5 @@
 use super::*;
+use crate::cards::{LeftOut, Overflow, Says};
 use crate::display::{Call, Displayed};
 use ledger::ident::Ident;
 
@@ -182,8 +183,23 @@ fn p9_an_expiry_is_no_refusal() {
 fn links_only_lead_to_the_page() {
     let link = link(&card());
     assert!(verbs(&link).is_empty() && !link.to_string().contains("125000"));
-    let many = digest(&Digest { waiting: 12, url: "https://log.example.com/".into() });
-    assert!(many.to_string().contains("12 approvals are waiting"));
+}
+
+#[test]
+fn an_overflow_card_names_calls_and_decides_nothing() {
+    let left_out = LeftOut::of(&card());
+    let of = |says| {
+        let id = Ident::new("more-apr-1").unwrap();
+        Overflow { id, says, url: "https://log.example.com/".into(), short: false }
+    };
+    let many = of(Says::Waiting(12, vec![left_out]));
+    let drawn = overflow(&many);
+    let text = drawn.to_string();
+    assert!(text.contains("12 calls wait that are not shown here"), "{text}");
+    assert!(text.contains(&card().url) && verbs(&drawn).is_empty(), "{text}");
+    let bare = overflow_bare(&many).to_string();
+    assert!(bare.contains("12 calls wait") && !bare.contains(&card().url), "{bare}");
+    assert!(overflow(&of(Says::NoneLeft)).to_string().contains("No call waits"));
 }
 
 #[test]
