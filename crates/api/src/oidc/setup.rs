@@ -56,11 +56,8 @@ pub struct Setup {
 impl Setup {
     /// The way to the provider.
     pub(super) fn way(&self) -> Way<'_> {
-        Way {
-            ca: self.tls_ca_file.as_deref(),
-            private: self.private_network,
-            proxy: self.proxy.as_deref(),
-        }
+        let (ca, proxy) = (self.tls_ca_file.as_deref(), self.proxy.as_deref());
+        Way { ca, private: self.private_network, proxy }
     }
 }
 
@@ -91,13 +88,14 @@ pub fn mistakes(providers: &BTreeMap<String, Setup>, approvals: bool) -> Vec<Str
 }
 
 fn one_wrong(provider: &Setup, add: &mut impl FnMut(&str)) {
-    match net::address(&provider.issuer, "https", "http") {
+    let url = net::address(&provider.issuer, "https", "http");
+    for wrong in provider.way().mistakes(url.as_ref().ok()) {
+        add(&wrong);
+    }
+    match url {
         Err(why) => add(&format!(".issuer: {why}")),
         Ok(_) if provider.issuer.len() > ISSUER_BYTES_MAX => {
             add(&format!(".issuer: at most {ISSUER_BYTES_MAX} bytes"));
-        }
-        Ok(url) if provider.proxy.is_some() && url.scheme() != "https" => {
-            add(".proxy: only to an https:// issuer");
         }
         Ok(_) => {}
     }
@@ -119,9 +117,6 @@ fn one_wrong(provider: &Setup, add: &mut impl FnMut(&str)) {
                 "{what}: at most {LIST_MAX}, each of 1 to 255 printable characters without blanks"
             ));
         }
-    }
-    if let Some(Err(why)) = provider.proxy.as_deref().map(net::proxy) {
-        add(&format!(".proxy: {why}"));
     }
 }
 

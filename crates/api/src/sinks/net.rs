@@ -166,8 +166,18 @@ pub struct Way<'a> {
     pub proxy: Option<&'a str>,
 }
 
+impl Way<'_> {
+    /// What is wrong with it, as the names of members and why. `url`: where it leads, if that is right.
+    pub fn mistakes(self, url: Option<&Url>) -> Vec<String> {
+        let Some(text) = self.proxy else { return Vec::new() };
+        let plain = url.is_some_and(|url| url.scheme() != "https");
+        let plain = plain.then(|| ".proxy: only to an https:// url".to_owned());
+        proxy(text).err().map(|why| format!(".proxy: {why}")).into_iter().chain(plain).collect()
+    }
+}
+
 /// Reads the address of a proxy.
-pub fn proxy(text: &str) -> Result<Proxy, String> {
+fn proxy(text: &str) -> Result<Proxy, String> {
     let url = Url::parse(text).map_err(|error| error.to_string())?;
     let bare = url.username().is_empty() && url.password().is_none();
     let whole = url.path() == "/" && url.query().is_none() && url.fragment().is_none();

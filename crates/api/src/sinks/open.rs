@@ -9,7 +9,7 @@ use super::{
     grpc::Grpc,
     http::Http,
     kind::Kind,
-    net::{Client, Way},
+    net::Client,
     otlp::{Options, Otlp, Protocol, Road},
     port::Receiver,
     sender::Sink,
@@ -58,7 +58,7 @@ fn receiver(
 ) -> Result<Arc<dyn Receiver>, String> {
     let host = public_host(&spec.url);
     let url = || setup::address(kind, setup.url.as_deref().unwrap_or_default());
-    let client = || Client::new(url()?, way(setup));
+    let client = || Client::new(url()?, setup.way());
     let secret = || secret(setup)?.ok_or_else(|| "a secret file is missing".to_owned());
     let stream = || setup.stream.clone().unwrap_or_default();
     Ok(match kind {
@@ -89,7 +89,7 @@ fn receiver(
         Kind::Sentinel => {
             let login = Url::parse(setup.login_url()).map_err(|error| error.to_string())?;
             let login = Login::new(
-                Client::new(login, way(setup))?,
+                Client::new(login, setup.way())?,
                 setup.directory.as_deref().unwrap_or_default(),
                 setup.client_id.clone().unwrap_or_default(),
                 secret()?,
@@ -98,14 +98,6 @@ fn receiver(
             Arc::new(Sentinel::new(client()?, login, (rule, &stream()), spec))
         }
     })
-}
-
-fn way(setup: &Setup) -> Way<'_> {
-    Way {
-        ca: setup.tls_ca_file.as_deref(),
-        private: setup.private_network,
-        proxy: setup.proxy.as_deref(),
-    }
 }
 
 fn secret(setup: &Setup) -> Result<Option<Zeroizing<String>>, String> {

@@ -1,7 +1,10 @@
 //! Threads on which sinks work: where decisions and events need the processor, they wait.
 
-use std::{sync::LazyLock, time::Duration};
-use tokio::runtime::{Builder, Runtime};
+use std::{sync::LazyLock, thread::available_parallelism, time::Duration};
+use tokio::{
+    runtime::{Builder, Runtime},
+    sync::Semaphore,
+};
 
 /// By how much they come behind everything else, as `nice` counts. They still get their share where everything is busy.
 const NICENESS: i32 = 10;
@@ -16,6 +19,25 @@ static THREADS: LazyLock<std::io::Result<Runtime>> = LazyLock::new(|| {
     threads.thread_name("sink").on_thread_start(step_back);
     threads.max_blocking_threads(THREADS_MAX).thread_keep_alive(KEPT_FOR).build()
 });
+
+/// Turns of work that needs the processor all the time: for half of the cores, one at least. Ten sinks that are all behind would
+/// else get ten small shares, and ten threads of ingest no more than theirs.
+static TURNS: LazyLock<Semaphore> = LazyLock::new(|| {
+    let cores = available_parallelism().map_or(1, usize::from);
+    Semaphore::new((cores / 2).max(1))
+});
+
+/// The same as [`quietly`] for work that waits for nothing but the disk: it begins when its turn comes, whether or not somebody
+/// waits for it yet.
+pub fn in_turn<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> impl Future<Output = Result<T, String>> + Send + 'static {
+    let begun = tokio::spawn(async {
+        let _turn = TURNS.acquire().await.map_err(|error| error.to_string())?;
+        quietly(work).await
+    });
+    async move { begun.await.map_err(|error| error.to_string())? }
+}
 
 /// Begins work on a thread of sinks; the future is its end. The work goes on if nobody waits any more. Errors: why there is no
 /// thread, or that the work panicked.

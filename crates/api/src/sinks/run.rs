@@ -4,7 +4,7 @@ use super::{
     batch::{self, Read, Span},
     letters,
     place::{self, Place},
-    quiet::quietly,
+    quiet::in_turn,
     sender::{Held, Sink},
 };
 use crate::act;
@@ -276,7 +276,7 @@ impl Runner {
         let sink = Arc::clone(&self.sink);
         let span = Span { from, next, until };
         let read = move || batch::read(&ledger, &tenant, (&sink.spec, &sink.shelf), span);
-        let reading = quietly(read);
+        let reading = in_turn(read);
         Box::pin(async move {
             let read = reading.await.and_then(|read| read.map_err(|error| error.to_string()));
             read.map_err(|why| Held { after: None, why })

@@ -3,7 +3,7 @@
 use super::{
     format::{Format, Ocsf},
     kind::{Kind, Secret},
-    net,
+    net::{self, Way},
     otlp::{Options, Protocol, Words},
 };
 use ledger::{
@@ -167,6 +167,12 @@ impl Setup {
         Ok(options)
     }
 
+    /// The way to the receiver.
+    pub fn way(&self) -> Way<'_> {
+        let (ca, proxy) = (self.tls_ca_file.as_deref(), self.proxy.as_deref());
+        Way { ca, private: self.private_network, proxy }
+    }
+
     /// Where tokens come from.
     pub fn login_url(&self) -> &str {
         self.login_url.as_deref().unwrap_or(LOGIN_URL)
@@ -283,13 +289,8 @@ fn place_wrong(kind: Kind, sink: &Setup, add: &mut impl FnMut(String)) {
     if let Err(why) = &url {
         add(format!(".url: {why}"));
     }
-    if let Some(proxy) = sink.proxy.as_deref().filter(|_| kind.is_http()) {
-        if let Err(why) = net::proxy(proxy) {
-            add(format!(".proxy: {why}"));
-        }
-        if url.is_ok_and(|url| url.scheme() != "https") {
-            add(".proxy: only to an https:// url".into());
-        }
+    if kind.is_http() {
+        sink.way().mistakes(url.as_ref().ok()).into_iter().for_each(&mut *add);
     }
     if kind == Kind::Sentinel
         && let Err(why) = address(kind, sink.login_url())

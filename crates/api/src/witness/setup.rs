@@ -40,16 +40,16 @@ pub struct Setup {
 }
 
 impl Setup {
+    fn way(&self) -> Way<'_> {
+        let (ca, proxy) = (self.tls_ca_file.as_deref(), self.proxy.as_deref());
+        Way { ca, private: self.private_network, proxy }
+    }
+
     pub(super) fn open(&self, name: &str) -> Result<Witness, String> {
-        let way = Way {
-            ca: self.tls_ca_file.as_deref(),
-            private: self.private_network,
-            proxy: self.proxy.as_deref(),
-        };
         Ok(Witness {
             name: Ident::new(name).map_err(|error| error.to_string())?,
             key: Cosigner::parse(&self.vkey).map_err(|error| error.to_string())?,
-            client: Client::new(net::address(&self.url, "https", "http")?, way)?,
+            client: Client::new(net::address(&self.url, "https", "http")?, self.way())?,
             tenants: self.tenants.clone(),
         })
     }
@@ -78,14 +78,7 @@ pub fn mistakes(witnesses: &BTreeMap<String, Setup>) -> Vec<String> {
         if let Err(why) = &url {
             add(format!(".url: {why}"));
         }
-        if let Some(proxy) = &witness.proxy {
-            if let Err(why) = net::proxy(proxy) {
-                add(format!(".proxy: {why}"));
-            }
-            if url.is_ok_and(|url| url.scheme() != "https") {
-                add(".proxy: only to an https:// url".into());
-            }
-        }
+        witness.way().mistakes(url.as_ref().ok()).into_iter().for_each(&mut add);
         for tenant in witness.tenants.iter().filter(|name| Ident::new(name).is_err()) {
             add(format!(".tenants: {tenant:?} is not a tenant name"));
         }
