@@ -20,7 +20,7 @@
 //! | `meta` | `"base" ‖ log ‖ family u8 ‖ key` | a row of what the entries before that size give (`fsck::base`) |
 //! | `meta` | `"journal" ‖ log ‖ epoch u64` | last sequence the embedded journal ever gave, u64 |
 //! | `meta` | `"approvals" ‖ log` | what the approvals worker begins from, as JSON, under the seal |
-//! | `meta` | `"sink" ‖ log ‖ name` | how far a sink is, as JSON, under the seal |
+//! | `meta` | `"sink" ‖ log ‖ name` | how far a sink is, as JSON, under the seal; on the disk with the next commit |
 //! | `meta` | `"passkey" ‖ log ‖ key id` | the counter of a device's last signature, u32, under the seal |
 //! | `meta` | `"letter" ‖ log ‖ name ‖ 0 ‖ index u64` | JSON: a record that a sink's receiver refused, with its words |
 //! | `meta` | `"watch" ‖ log` | what the watch of the log knows so far, as JSON, under the seal |
