@@ -115,7 +115,11 @@ impl Provider {
     /// Where a browser is sent to sign out there. `None` if the provider has no such address.
     pub async fn sign_out(self: &Arc<Self>) -> Result<Option<Url>, Failed> {
         let provider = Arc::clone(self);
-        self.apart(move || Ok(provider.sign_out_of(&*provider.metadata()?))).await
+        self.apart(move || {
+            let metadata = provider.metadata()?;
+            Ok(provider.sign_out_of(&metadata))
+        })
+        .await
     }
 
     fn sign_out_of(&self, metadata: &Metadata) -> Option<Url> {

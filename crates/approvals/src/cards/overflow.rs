@@ -90,11 +90,11 @@ impl Says {
             let largest = std::cmp::Reverse(amount(call));
             (group(call), currency(call), largest, call.deadline, (*id).clone())
         });
-        let mut places: BTreeMap<(usize, Option<String>), usize> = BTreeMap::new();
+        let mut taken: BTreeMap<(usize, Option<String>), usize> = BTreeMap::new();
         let mut placed: Vec<_> = calls
             .into_iter()
             .map(|(_, call)| {
-                let place = places.entry((group(call), currency(call))).or_default();
+                let place = taken.entry((group(call), currency(call))).or_default();
                 *place += 1;
                 // Where two currencies share a place, the call with an amount is first.
                 ((group(call), *place, call.money.is_none(), call.deadline), call)

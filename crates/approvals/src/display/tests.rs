@@ -194,7 +194,8 @@ fn p7_a_short_list_is_shown_whole() {
     };
     assert_eq!(list(5), (5, 0, true));
     assert_eq!(list(10), (10, 0, true));
-    assert_eq!(list(11), (3, 8, false));
+    assert_eq!(list(11), (11, 0, true));
+    assert_eq!(list(12), (3, 9, false));
     assert_eq!(list(1_889), (3, 1_886, false));
 }
 
@@ -213,7 +214,8 @@ fn fields_are_drawn_by_kind() {
     one(Kind::Account, r#"{"x":"acct 12"}"#, "acct 12");
     one(Kind::Text, r#"{"x":"a\r\n\nb\u202e"}"#, "a ⏎  ⏎ b\\u{202e}");
     one(Kind::Text, r#"{"x":"\\u{202e}"}"#, "\\u{5c}u{202e}");
-    one(Kind::List, r#"{"x":["a","b","c","d","e"]}"#, "a, b, c and 2 more");
+    one(Kind::List, r#"{"x":["a","b","c","d","e"]}"#, "a, b, c, d, e");
+    one(Kind::List, r#"{"x":[1,2,3,4,5,6,7,8,9,10,11,12,13]}"#, "1, 2, 3 and 10 more");
     one(
         Kind::List,
         r#"{"x":[{"at":{"shelf":"b, c: d"},"qty":2,"sku":"A-1"},[1]]}"#,

@@ -66,7 +66,7 @@ mod tests {
 
     fn key(change: &[(&str, Value)]) -> Value {
         let mut key = json!({"op": "add", "key_id": KEY, "sha256": "x", "roles": ["reviewer"], "producer": null,
-            "person": "p-ann", "name": "p-ann", "by": "local", "reason": null});
+            "person": "p-ann", "name": "p-ann", "by": {"command": "init"}, "reason": null});
         for (member, value) in change {
             key[*member] = value.clone();
         }
@@ -101,7 +101,7 @@ mod tests {
     #[test]
     fn p10_a_sign_in_is_with_a_key_of_its_person_in_force() {
         let account = json!({"issuer": "https://id.example.com"});
-        let removed = json!({"op": "remove", "key_id": KEY, "by": "local"});
+        let removed = json!({"op": "remove", "key_id": KEY, "by": {"command": "init"}});
         let sign_in = || came("key", &[]);
         check(&[(0, key(&[])), (9, sign_in())], true);
         check(&[(9, sign_in())], false);
