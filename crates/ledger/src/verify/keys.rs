@@ -1,7 +1,7 @@
 //! The keys that sign a log: the document that hands over from one to the next, and what the log itself says
 //! about them.
 
-use super::{Error, Verified};
+use super::{DocumentedMembers, Error, Verified};
 use crate::{
     entry::{Kind, View},
     json,
@@ -18,6 +18,9 @@ pub struct KeysDocument {
     pub origin: String,
     /// Its keys.
     pub keys: Vec<DocumentedKey>,
+    /// The changes of its replicas, in their order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub members: Vec<DocumentedMembers>,
 }
 
 /// One key, and the proof that its predecessor handed over to it.
