@@ -4,6 +4,7 @@ that is lost for ever is replaced under load; whoever has the first policy follo
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 import shutil
 from collections.abc import Iterator
@@ -13,11 +14,13 @@ from typing import Any
 
 import httpx
 import pytest
+from rig.broker import Peer
 from rig.cluster import Cluster
 from rig.trio import Eye, Trio, cosigned_by, timed
 
 from support import Server, cli, until
 from test_any_one_may_die import Balancer, Load
+from test_replicas import Forger
 
 
 @pytest.fixture
@@ -160,7 +163,7 @@ def test_p22_a_machine_that_is_lost_is_replaced_under_load(trio: Trio, tmp_path:
     # An export carries the changes; the policy in force is printed.
     out = tmp_path / "export"
     key_file = trio["b"].key_file(trio["b"].admin_key)
-    cli("export", "--server", trio["b"].url, "--tenant", "acme", "--api-key-file", key_file, "--key", trio.vkey, out).ok()
+    cli("export", "--server", trio["b"].url, "--tenant", "acme", "--api-key-file", key_file, out).ok()
     done = cli("verify", "--key", trio.vkey, "--policy", trio.policy, "--export", out).ok()
     assert "policy followed" in done.out, done.out
     (path := tmp_path / "now.json").write_text(json.dumps(keys))
@@ -203,6 +206,61 @@ def test_p21_one_of_two_concurrent_changes_wins(trio: Trio) -> None:
     note = trio["b"].admin.checkpoint()
     vkeys = trio.vkeys | {"d": d, "e": e}
     assert "a" not in cosigned_by(note, vkeys) and len(cosigned_by(note, vkeys)) >= 3
+
+
+def test_p21_keys_of_replicas_that_left_count_for_nothing(trio: Trio, cluster: Cluster, tmp_path: Path) -> None:
+    """Two of three are replaced at once: the first checkpoint has both majorities. Whoever then has the keys of those that left, and the
+    log's, puts nothing into the register that anybody shows, and no client that follows accepts it. The log goes on."""
+    old = dict(trio.vkeys)
+    eye = Eye(trio)
+    eye.start()
+    new = {name: newcomer(trio, name, "a") for name in ("d", "e")}
+    for name in new:
+        trio[name].start(ready=False)
+    for name in new:
+        until(f"{name} to be there", lambda name=name: trio.listens(name) and "not_a_member" in trio.troubles(name))
+    body = {"remove": ["b", "c"], "add": [{"name": name, "vkey": vkey} for name, vkey in new.items()]}
+    change(trio["a"], body).raise_for_status()
+    for name in new:
+        trio[name].wait_ready(120)
+    new["a"] = old["a"]
+    keys = keys_document(trio["d"])
+    joint = keys["members"][0]["receipt"].split("\n\n", 1)[1]
+    assert len(cosigned_by(joint, old)) >= 2 and len(cosigned_by(joint, new)) >= 2, joint
+    for name in ("b", "c"):
+        until(f"{name} to say that it was removed", lambda name=name: "was removed" in trio.troubles(name).get("not_a_member", ""))
+        trio[name].stop()
+    size = trio.post("d") + 40
+    root = hashlib.sha256(b"false").digest()
+    thieves = [Forger(trio, name) for name in ("b", "c")]
+    for name in ("b", "c"):
+        trio.servers.pop(name).__exit__()
+    false = thieves[0].note(size, root) + thieves[1].note(size, root).splitlines(keepends=True)[-1]
+    assert cosigned_by(false, old) == {"b", "c"}
+    (path := tmp_path / "false.note").write_text(false)
+    (document := tmp_path / "keys.json").write_text(json.dumps(keys))
+    given = ["verify", "--key", trio.vkey, "--policy", trio.policy, "--checkpoint", path]
+    cli(*given).ok()  # who does not follow can't know: the page says so
+    refused = cli(*given, "--keys", document)
+    assert refused.code == 1 and "is not met" in refused.out, refused.out
+    with Peer(next(iter(cluster.nodes.values()))) as peer:
+        peer.request("countersign-register.acme.value", false.encode())
+        for name in trio.servers:
+            until(f"{name} to be told", lambda name=name: trio.status(name)["ignored"] >= 1)
+        # A false step is as little worth: it names a set that nobody put in force.
+        peer.request("countersign-register.acme.change.2", keys["members"][0]["receipt"].encode())
+    index = trio.post("e")
+    trio.reach(index + 1)
+    seen = eye.stop()
+    assert false not in seen and all(len(cosigned_by(note, new)) >= 2 or len(cosigned_by(note, old)) >= 2 for note in seen)
+    # The next change is not stopped by what lies in its place.
+    f = newcomer(trio, "f", "d")
+    trio["f"].start(ready=False)
+    until("f to be there", lambda: trio.listens("f") and "not_a_member" in trio.troubles("f"))
+    replica(trio["e"], "add", "f", f).ok()
+    trio["f"].wait_ready(120)
+    assert [step["version"] for step in keys_document(trio["f"])["members"]] == [1, 2]
+    trio.reach(trio.post("f") + 1)
 
 
 def test_p21_what_can_be_no_set_is_refused(trio: Trio, tmp_path: Path) -> None:

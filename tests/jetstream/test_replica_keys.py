@@ -52,10 +52,10 @@ def test_p21_the_log_key_rotates_while_events_are_posted(trio: Trio, tmp_path: P
         give(trio, file, "b")
         refused = rotate(trio, "log")
         assert refused.code == 1 and "c: it has no file of the key" in refused.err and "Nothing was switched" in refused.err, refused.err
-        trio["c"].stop()
+        trio["c"].kill9()
         give(trio, file, "c")
         refused = rotate(trio, "log")
-        assert refused.code == 1 and "c: it is not there" in refused.err, refused.err
+        assert refused.code == 1 and "it is not there" in refused.err, refused.err
         assert trio["a"].admin.entries(kind="key") == []
         trio["c"].start(ready=False)
         trio["c"].wait_ready(120)

@@ -11,7 +11,7 @@ mod put_back;
 mod seen;
 mod steps;
 
-pub use holders::lacking;
+pub use holders::{lacking, silent};
 pub use put_back::{Put, put_back};
 
 use crate::{

@@ -323,11 +323,6 @@ impl Tenant {
         ring.generate(usage, &self.origin)
     }
 
-    /// Reads the files of keys that came since they were read.
-    pub fn refresh_keys(&self) -> Result<(), keyring::Error> {
-        self.keyring.write().expect("no holder of the lock panics").refresh()
-    }
-
     /// Remembers outcomes of followed messages for a while.
     pub(crate) fn remember(&self, new: Vec<Followed>) {
         self.outcomes.remember(new);

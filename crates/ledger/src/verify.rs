@@ -17,8 +17,8 @@ mod whole;
 
 pub use claim::{Claim, Unconnected};
 pub use entries::Entries;
-pub use keys::{DocumentedKey, KeysDocument, Named, Trust, Trusted, trust};
-pub use members::{DocumentedMembers, ProvenChange, change_of, changes};
+pub use keys::{DocumentedKey, DocumentedMembers, KeysDocument, Named, Trust, Trusted, trust};
+pub use members::{ProvenChange, change_of, changes};
 pub use payload::{Erased, Standing, disclosed_names};
 pub use summary::{Summary, ToldEarly};
 pub use whole::{Export, export};

@@ -1,7 +1,10 @@
 //! Whether the replicas of a log may be changed now: they must agree on who they are, and a majority of the new ones must answer.
 
 use ledger::{
+    ident::Ident,
+    journal::jetstream,
     log::members::{Member, MemberSet},
+    replica,
     tenant::{Replica, Tenant},
 };
 use std::time::Duration;
@@ -37,21 +40,23 @@ pub fn sets_agree(tenant: &Tenant) -> Result<MemberSet, String> {
 }
 
 /// Refuses a set of which no majority answers: nothing could be cosigned any more.
-pub fn majority_answers(tenant: &Tenant, members: &[Member]) -> Result<(), String> {
-    let replica = tenant.replica().ok_or("this server signs alone")?;
-    let (heard, silent): (Vec<&Member>, Vec<&Member>) = members.iter().partition(|member| {
-        *member == replica.members.this() || is_heard(replica, member.name.as_str())
-    });
+pub async fn majority_answers(
+    broker: Option<&jetstream::Connection>,
+    tenant: &Tenant,
+    members: &[Member],
+) -> Result<(), String> {
+    let broker = broker.ok_or("this server has no broker")?;
+    let silent = replica::silent(broker, tenant, members).await;
     let least = members.len() / 2 + 1;
-    if heard.len() >= least {
+    if members.len() - silent.len() >= least {
         return Ok(());
     }
-    let names =
-        |all: &[&Member]| all.iter().map(|one| one.name.as_str()).collect::<Vec<_>>().join(", ");
+    let silent: Vec<&str> = silent.iter().map(Ident::as_str).collect();
     Err(format!(
-        "of the replicas after the change only {} answer, and {least} must: then nothing could be cosigned any more. Start {} first, or change one replica after the other",
-        names(&heard),
-        names(&silent)
+        "of the {} replicas after the change, {} do not answer, and {least} must: then nothing could be cosigned any more. Start them \
+         first, or change one replica after the other",
+        members.len(),
+        silent.join(", ")
     ))
 }
 

@@ -165,7 +165,8 @@ pub async fn change(
             .map_err(|why| Problem::new(Code::Conflict, format!("{}: {why}.", tenant.name)))?;
         let members = changed(tenant, &set, (&change.remove, &add))?;
         if members != set.members {
-            replicas::majority_answers(tenant, &members)
+            replicas::majority_answers(app.broker.as_ref(), tenant, &members)
+                .await
                 .map_err(|why| Problem::new(Code::Conflict, format!("{}: {why}.", tenant.name)))?;
         }
         wanted.push((tenant, set, members));

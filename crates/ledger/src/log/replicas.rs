@@ -2,6 +2,10 @@
 //!
 //! It is one operator's quorum, not independent witnesses.
 
+mod holding;
+
+pub use holding::Holding;
+
 use super::{
     checkpoint::{self, Checkpoint},
     cosignature::{self, CosignerKey},
@@ -57,24 +61,6 @@ pub struct Start {
 impl Start {
     fn message(origin: &str, name: &Ident, process: &str, after: u64) -> Vec<u8> {
         format!("countersign-replica-start/v1\n{origin}\n{name}\n{process}\n{after}\n").into_bytes()
-    }
-}
-
-/// That a replica has the file of a key. `nonce` is of who asks: an old statement is none.
-#[derive(Clone, Copy, Debug)]
-pub struct Holding<'a> {
-    /// The log.
-    pub origin: &'a str,
-    /// The public key.
-    pub vkey: &'a str,
-    /// 32 hex digits.
-    pub nonce: &'a str,
-}
-
-impl Holding<'_> {
-    fn message(&self, name: &Ident) -> Vec<u8> {
-        let Self { origin, vkey, nonce } = self;
-        format!("countersign-replica-holds/v1\n{origin}\n{name}\n{vkey}\n{nonce}\n").into_bytes()
     }
 }
 
@@ -155,18 +141,6 @@ impl Members {
         let message = Start::message(origin, self.own(), process, after);
         let signature = BASE64.encode(&self.key.sign(&message));
         Start { process: process.into(), after, signature }
-    }
-
-    /// This replica's statement that it has the file of a key, in base64.
-    pub fn holding(&self, holding: &Holding<'_>) -> String {
-        BASE64.encode(&self.key.sign(&holding.message(self.own())))
-    }
-
-    /// True if that is a member's statement.
-    pub fn has_said(member: &Member, holding: &Holding<'_>, signature: &str) -> bool {
-        let signature = BASE64.decode(signature.as_bytes());
-        let message = holding.message(&member.name);
-        signature.is_ok_and(|signature| member.key.has_signed(&message, &signature))
     }
 
     /// True if a statement was made with this replica's key, for this log.
@@ -380,23 +354,6 @@ mod tests {
         ] {
             assert!(!a.is_own_start(ORIGIN, &changed), "{changed:?}");
         }
-    }
-
-    #[test]
-    fn p21_who_has_a_key_says_so_itself() {
-        let (a, b) = (of("a", &["a", "b", "c"]).unwrap(), of("b", &["a", "b", "c"]).unwrap());
-        let holding = Holding { origin: ORIGIN, vkey: "k", nonce: "1" };
-        let said = a.holding(&holding);
-        assert!(Members::has_said(a.this(), &holding, &said));
-        assert!(!Members::has_said(b.this(), &holding, &said), "it is another's");
-        for other in [
-            Holding { nonce: "2", ..holding },
-            Holding { vkey: "l", ..holding },
-            Holding { origin: "log.example/other", ..holding },
-        ] {
-            assert!(!Members::has_said(a.this(), &other, &said), "{other:?}");
-        }
-        assert!(!Members::has_said(a.this(), &holding, "x"));
     }
 
     #[test]

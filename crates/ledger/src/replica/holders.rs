@@ -7,6 +7,7 @@ use crate::{
     journal::jetstream::{Connection, peers::Peers},
     keyring,
     log::{
+        members::Member,
         note::Vkey,
         replicas::{Holding, Members},
     },
@@ -59,6 +60,19 @@ impl Quorum {
         let origin = &self.tenant.origin;
         Ok(Holding { origin, vkey: &asked.holds, nonce: &asked.nonce })
     }
+}
+
+/// Those of these members that do not answer now, this replica left out.
+pub async fn silent(connection: &Connection, tenant: &Tenant, members: &[Member]) -> Vec<Ident> {
+    let Some(replica) = tenant.replica() else { return Vec::new() };
+    let peers = Peers::new(connection, &tenant.name);
+    let mut silent = Vec::new();
+    for member in members.iter().filter(|member| *member != replica.members.this()) {
+        if peers.ask(&member.name, Vec::new(), WAIT).await.is_err() {
+            silent.push(member.name.clone());
+        }
+    }
+    silent
 }
 
 /// The members of the set in force that have not said that they have the file of a key, and why. Empty if all have.

@@ -22,6 +22,9 @@ use std::collections::{BTreeMap, BTreeSet};
 /// How often a step is offered to the register before the proposal is given up.
 const OFFERS_MAX: usize = 5;
 
+/// Most versions by which a step in the register may be ahead of the last known one: anybody with its rights can write there.
+const AHEAD_MAX: u64 = 8;
+
 /// What is known of the steps of a log.
 #[derive(Debug, Default)]
 pub(super) struct Steps {
@@ -44,8 +47,20 @@ struct Step {
 impl Quorum {
     /// Takes a message of the register that says to be a step. One that does not verify counts for nothing.
     pub(super) fn take_step(&self, version: u64, seq: u64, body: Vec<u8>) {
-        self.steps().told.insert(version, (seq, body));
-        self.verify_steps();
+        let last = self.sets().last().map_or(0, |set| set.version);
+        if version == 0 || version > last + AHEAD_MAX {
+            return;
+        }
+        // The newest valid one is the one that all know, so that nobody replaces it.
+        let text = std::str::from_utf8(&body).ok();
+        let step = text.and_then(|text| self.verified_step(version, text));
+        let mut steps = self.steps();
+        steps.told.insert(version, (seq, body));
+        if let Some(step) = step {
+            steps.known.insert(version, step);
+            drop(steps);
+            self.verify_steps();
+        }
     }
 
     /// Verifies what was told and could not be verified before, because a change before it was not known.

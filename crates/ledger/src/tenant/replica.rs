@@ -3,6 +3,7 @@
 use super::Tenant;
 use crate::{
     ident::Ident,
+    keyring,
     log::{members::MemberSet, note::Vkey, replicas::Members},
     post::{Keys, Log},
     system::KeyUse,
@@ -265,6 +266,11 @@ impl Tenant {
     /// What this replica knows, if replicas cosign the log.
     pub fn replica(&self) -> Option<&Replica> {
         self.replica.as_ref()
+    }
+
+    /// Reads the files of keys that came since they were read.
+    pub fn refresh_keys(&self) -> Result<(), keyring::Error> {
+        self.keyring.write().expect("no holder of the lock panics").refresh()
     }
 
     /// The keys that must sign a size: all of one of these lists. There are several if the size is not posted here.

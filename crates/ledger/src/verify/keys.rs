@@ -1,7 +1,7 @@
 //! The keys that sign a log: the document that hands over from one to the next, and what the log itself says
 //! about them.
 
-use super::{DocumentedMembers, Error, Verified};
+use super::{Error, Verified};
 use crate::{
     entry::{Kind, View},
     json,
@@ -36,6 +36,17 @@ pub struct DocumentedKey {
     pub index: u64,
     /// Receipt of that entry, under a checkpoint of the previous key. Null for a key of the genesis.
     pub receipt: Option<String>,
+}
+
+/// One change of the replicas, in the keys document.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DocumentedMembers {
+    /// Version of the set.
+    pub version: u64,
+    /// Leaf index of its `members` entry.
+    pub index: u64,
+    /// Receipt of that entry, under a checkpoint that majorities of the set before and of the new one have cosigned.
+    pub receipt: String,
 }
 
 /// A trusted key, and the tree sizes for which it is trusted.

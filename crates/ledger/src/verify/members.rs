@@ -1,23 +1,11 @@
 //! Changes of the replicas, each proven under a checkpoint that the set before it and the new one have cosigned.
 
-use super::{Error, Trusted, Verified};
+use super::{DocumentedMembers, Error, Trusted, Verified};
 use crate::{
     entry::{Kind, View},
     log::receipt::Receipt,
     system::members::MembersChange,
 };
-use serde::{Deserialize, Serialize};
-
-/// One change of the replicas, in the keys document.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DocumentedMembers {
-    /// Version of the set.
-    pub version: u64,
-    /// Leaf index of its `members` entry.
-    pub index: u64,
-    /// Receipt of that entry, under a checkpoint that majorities of the set before and of the new one have cosigned.
-    pub receipt: String,
-}
 
 /// A change that its receipt proves. Whether those who must have cosigned it is for the reader's policy.
 #[derive(Debug)]
