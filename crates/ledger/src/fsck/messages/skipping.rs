@@ -98,7 +98,7 @@ impl Messages<'_> {
         self.before.note(index, &view);
         match view.kind {
             Kind::Genesis | Kind::Key | Kind::Members => {
-                drop(take_key(&mut self.again.keys, index, &view));
+                let _is_one = take_key(&mut self.again.keys, index, &view);
             }
             Kind::Decision | Kind::Event => take_number(&mut self.before.sources, &view),
             Kind::Policy => drop(self.again.position.policies.note(index, &view)),
