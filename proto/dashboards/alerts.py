@@ -106,9 +106,9 @@ APART = {
     "CountersignWitnessConflict": ["witness_conflict"],
     "CountersignWitnessAway": ["witness_away"],
     "CountersignNoQuorum": ["no_quorum"],
-    "CountersignReplicasDiffer": ["replicas_differ", "register_ignored"],
+    "CountersignReplicasDiffer": ["replicas_differ", "register_ignored", "members_differ"],
     "CountersignReplicaAway": ["replica_away"],
-    "": ["starting", "catching_up", "unreviewed_policies"],
+    "": ["not_a_member", "starting", "catching_up", "unreviewed_policies"],
 }
 
 

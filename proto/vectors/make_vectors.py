@@ -21,7 +21,7 @@ LOG, LOG2 = Key(ORIGIN, bytes([1] * 32)), Key(ORIGIN, bytes([4] * 32))
 JKEY, TOKEN = Key(ORIGIN + "/journal", bytes([2] * 32)), Key(ORIGIN + "/token", bytes([3] * 32))
 
 # Kinds on the chain `prior.system` (entry.md).
-SYSTEM_KINDS = {"genesis", "journal_gap", "erasure", "access", "key", "rules", "journal", "clock", "trim", "signer", "policy", "sources", "retention", "prune", "delivery", "alert", "incident", "freeze", "agent"}
+SYSTEM_KINDS = {"genesis", "journal_gap", "erasure", "access", "key", "rules", "journal", "clock", "trim", "signer", "policy", "sources", "retention", "members", "prune", "delivery", "alert", "incident", "freeze", "agent"}
 
 
 class Log:
@@ -560,6 +560,29 @@ def make_entries():
         log.reject("system.sources", wrong, at(5), "system_body", signature=sign_place(JKEY, TENANT, 1, "system.sources", log.subjects["system.sources"], wrong))
     log.signed("system.sources", body | {"sources": [], "reason": None}, at(6), "sources")
     log.write("sources")
+
+    log = Log("The replicas of the log change twice, each time by one more than the version before; what can be no set, or does not follow, is rejected.")
+    log.publish(decision("e-1"), at(1))
+    log.signed("evidence.system", {"act": "members", "reason": "the disk of c is lost"}, at(2), "evidence", event={"approval_id": None}, fields={"act": "members", "reason": "the disk of c is lost"})
+    words = {"index": 2, "leaf_hash": b64(leaf_hash(log.entries[2]))}
+    host = ORIGIN.split("/v1/tenants/")[0]
+    of = {name: {"name": name, "vkey": replicas.Replica(name, ord(name), host).vkey} for name in "abcdefgh"}
+    three, next_three = [of[name] for name in "abc"], [of[name] for name in "abd"]
+    body = {"v": 1, "version": 1, "members": next_three, "before": {"version": 0, "members": three}, "by": {"operator": "fedcba9876543210"}, "reason": words}
+    named_otherwise = {"name": "d", "vkey": replicas.Replica("d", 9, "other.example").vkey}
+    for wrong in (
+        {"v": 2}, {"version": 2}, {"members": three}, {"members": three[:2]}, {"members": [of[name] for name in "abcdefgh"]}, {"members": next_three[::-1]},
+        {"members": [of["a"], of["b"], {"name": "d", "vkey": of["b"]["vkey"]}]}, {"members": [of["a"], of["b"], named_otherwise]}, {"members": None},
+        {"before": {"version": 1, "members": three}}, {"before": {"version": 0, "members": three[:1]}}, {"by": None}, {"reason": words | {"index": 99}},
+    ):
+        wrong = jcs(body | wrong)
+        log.reject("system.members", wrong, at(3), "system_body", signature=sign_place(JKEY, TENANT, 1, "system.members", log.subjects.get("system.members", 0), wrong))
+    log.signed("system.members", body, at(4), "members")
+    # Another change that was made from the same set.
+    late = jcs(body | {"members": [of[name] for name in "abe"], "reason": None})
+    log.reject("system.members", late, at(5), "system_body", signature=sign_place(JKEY, TENANT, 1, "system.members", log.subjects["system.members"], late))
+    log.signed("system.members", body | {"version": 2, "members": [of[name] for name in "abdef"], "before": {"version": 1, "members": next_three}, "reason": None}, at(6), "members")
+    log.write("members")
 
     log = Log("What sinks say of themselves: one starts, delivers with a refused record, and somebody has a range sent again; what can't be so is rejected.")
     log.publish(decision("e-1"), at(1))

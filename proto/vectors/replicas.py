@@ -7,8 +7,8 @@ ORIGIN, HOST, TIME = "log.example/v1/tenants/acme/logs/1", "log.example", 179600
 
 
 class Replica:
-    def __init__(self, name, byte):
-        self.name, self.key_name, self.seed = name, f"{HOST}/replicas/{name}", bytes([byte] * 32)
+    def __init__(self, name, byte, host=HOST):
+        self.name, self.key_name, self.seed = name, f"{host}/replicas/{name}", bytes([byte] * 32)
         self.key = Key(self.key_name, self.seed)
         public = bytes([4]) + self.key.public
         self.id = sha256(self.key_name.encode() + b"\n" + public)[:4]

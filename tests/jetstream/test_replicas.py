@@ -325,7 +325,7 @@ def test_p21_what_is_refused_at_the_start(cluster: Cluster, tmp_path: Path) -> N
         two = {name: trio.vkeys[name] for name in ("a", "b")}
         refused("3 to 7", members=two)
         refused("each replica has its own", members=trio.vkeys | {"c": trio.vkeys["b"]})
-        refused("is not among them", name="d")
+        refused("a key is never copied", name="d")
         refused("a key is never copied", key_file=trio.key_file("b"))
         refused("at least 3 with [replica]", journal=right["journal"] | {"replicas": 1})
         refused("one journal that all of them reach", journal={"kind": "embedded"})

@@ -12,7 +12,7 @@ from typing import Any
 
 from .rfc6962 import Checkpoint, Receipt, Vkey, leaf_hash, node_hash, open_checkpoint, split_bundle
 
-SYSTEM = {"genesis", "journal_gap", "erasure", "access", "key", "rules", "journal", "clock", "policy", "trim", "signer", "sources", "retention", "delivery", "freeze", "agent", "prune", "alert", "incident"}
+SYSTEM = {"genesis", "journal_gap", "erasure", "access", "key", "rules", "journal", "clock", "policy", "trim", "signer", "sources", "retention", "members", "delivery", "freeze", "agent", "prune", "alert", "incident"}
 #: The state that an event leads to, where it leads to one.
 STATES = {
     "requested": "pending", "granted": "granted", "denied": "denied", "expired": "expired", "cancelled": "cancelled",

@@ -137,7 +137,7 @@ class Operator:
 
 
 #: Kinds that administer a log.
-SYSTEM_KINDS = {"genesis", "journal_gap", "erasure", "access", "key", "rules", "journal", "clock", "sources", "trim", "retention", "delivery", "alert", "incident", "freeze"}
+SYSTEM_KINDS = {"genesis", "journal_gap", "erasure", "access", "key", "rules", "journal", "clock", "sources", "trim", "retention", "members", "delivery", "alert", "incident", "freeze"}
 
 
 def write(path: Path, data: bytes) -> None:

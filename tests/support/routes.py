@@ -88,5 +88,6 @@ OPERATOR: dict[str, Callable[[], Send]] = {
     "tenants": lambda: ("POST", "/v1/tenants", {"json": {"tenant": "NOT A NAME"}}),
     "backup": lambda: ("POST", "/v1/backup", {"json": {"name": "NOT A NAME"}}),
     "replicas": lambda: ("GET", "/v1/replicas", {}),
+    "change the replicas": lambda: ("POST", "/v1/replicas/members", {"json": {"remove": ["NOT A NAME"]}}),
     "metrics": lambda: ("GET", "/metrics", {}),
 }

@@ -56,6 +56,12 @@ pub fn not_ready(app: &App) -> Vec<Trouble> {
     } else if has_started(app) && !tenants.is_empty() && tenants.iter().all(unsigned) {
         add("catching_up", "No log can be claimed: look at the broker's disk and quorum.");
     }
+    let outside = |t: &Arc<Tenant>| t.replica().is_some_and(|replica| !replica.is_member());
+    if !tenants.is_empty() && tenants.iter().all(outside) {
+        let why = "This server is not, or no longer, one of the replicas: send requests to those that are. \
+                   `countersign replica status` says who they are.";
+        add("not_a_member", why);
+    }
     let absent = |t: &Arc<Tenant>| matches!(t.journal(), Journal::Absent);
     let away = |t: &Arc<Tenant>| t.waiting().is_some() || app.vitals.away(t).is_some();
     let connected = journal_connected(app);

@@ -128,6 +128,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/tenants", post(operate::create_tenant))
         .route("/v1/backup", post(operate::backup))
         .route("/v1/replicas", get(replicas::show))
+        .route("/v1/replicas/members", post(replicas::change))
         .route("/slack/{connection}/interactions", post(slack::interactions))
         .route("/teams/{connection}/messages", post(teams::messages))
         .route("/livez", get(health::livez))

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 /// Every code of a [`Trouble`].
-pub const CODES: [&str; 26] = [
+pub const CODES: [&str; 28] = [
     "log_halted",
     "catching_up",
     "journal_unavailable",
@@ -27,6 +27,8 @@ pub const CODES: [&str; 26] = [
     "replicas_differ",
     "register_ignored",
     "replica_away",
+    "not_a_member",
+    "members_differ",
     "spool",
     "told_unrecorded",
     "told_void",

@@ -6,6 +6,7 @@ mod export;
 mod fields;
 mod file;
 mod incident;
+mod keys;
 mod names;
 mod passkeys;
 mod policy;
@@ -23,13 +24,16 @@ use approval::History;
 use export::Whole;
 use fields::Fields;
 use file::Form;
+use keys::{agree, document};
 use ledger::{
     log::{
         checkpoint::Checkpoint,
         note::{self, Vkey},
         receipt,
     },
-    verify::{self, Claim, ConsistencyProof, Entries, KeysDocument, Trust, Trusted, Unconnected},
+    verify::{
+        self, Claim, ConsistencyProof, DocumentedMembers, Entries, Trust, Trusted, Unconnected,
+    },
 };
 use policy::Judge;
 use report::Report;
@@ -201,8 +205,10 @@ impl Given {
             checkpoints: BTreeMap::new(),
             notes: Vec::new(),
             fields: Fields::default(),
-            judge: Judge::read(arguments.policy.as_ref(), &first)?,
+            judge: None,
         };
+        let mut judge = Judge::read(arguments.policy.as_ref(), &first)?;
+        let mut changed: Vec<(String, Vec<DocumentedMembers>)> = Vec::new();
         // An export carries its own keys document; its chain begins with the given key.
         let folders = arguments.export.iter().chain(&arguments.approval);
         let evidence = arguments.evidence.iter().map(|folder| folder.join("proof/keys.json"));
@@ -211,8 +217,9 @@ impl Given {
         let paths: Vec<PathBuf> = arguments.keys.iter().cloned().chain(carried).collect();
         let mut from: Option<&Path> = None;
         for path in &paths {
-            let Trust { keys, handovers } = document(path, &first)?;
+            let (Trust { keys, handovers }, members) = document(path, &first)?;
             let place = path.display().to_string();
+            changed.push((place.clone(), members));
             for (n, handover) in handovers.iter().enumerate() {
                 let place = format!("{place} (key {})", n + 2);
                 given.claim.receipt(&place, handover).map_err(|error| contradiction(&error))?;
@@ -232,6 +239,10 @@ impl Given {
             from = from.or(Some(path.as_path()));
             given.documented = true;
         }
+        for (place, members) in changed {
+            given.take_changes(&place, &members, judge.as_mut())?;
+        }
+        given.judge = judge.map(Rc::new);
         Ok(given)
     }
 
@@ -370,24 +381,4 @@ fn key(option: &str, given: &str) -> Result<Vkey, Failure> {
         Err(_) => Vkey::parse(file::read(given, Form::Key)?.trim())
             .or_else(|error| unusable(&format!("{given}: {error}"))),
     }
-}
-
-/// Reads a keys document, and follows it from the given key.
-fn document(path: &Path, first: &Vkey) -> Result<Trust, Failure> {
-    let place = path.display().to_string();
-    let document: Result<KeysDocument, _> = serde_json::from_str(&file::read(path, Form::Keys)?);
-    let document =
-        document.map_err(|e| Failure::Unreadable(format!("{place}: no keys document: {e}")))?;
-    verify::trust(first, Some(&document)).map_err(|error| refused(&place, &error))
-}
-
-/// True if one of two chains from one key begins the other: the shorter may have been read before later keys
-/// came.
-fn agree(one: &[Trusted], other: &[Trusted]) -> bool {
-    one.iter().zip(other).all(|(one, other)| {
-        let lasts = [one.last_size, other.last_size];
-        one.vkey == other.vkey
-            && (one.first_size == other.first_size || one.first_size == 0)
-            && (lasts[0] == lasts[1] || lasts.contains(&None))
-    })
 }

@@ -65,6 +65,8 @@ pub enum Kind {
     Sources,
     /// For how long payload is kept, a legal hold, or what expired.
     Retention,
+    /// Other replicas cosign the log from here on.
+    Members,
     /// A sink says how far it has delivered.
     Delivery,
     /// Something is frozen, or a freeze is lifted.
@@ -89,7 +91,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind with its name in entries.
-    pub const ALL: [(Self, &'static str); 31] = [
+    pub const ALL: [(Self, &'static str); 32] = [
         (Self::Genesis, "genesis"),
         (Self::Decision, "decision"),
         (Self::Event, "event"),
@@ -112,6 +114,7 @@ impl Kind {
         (Self::Void, "void"),
         (Self::Sources, "sources"),
         (Self::Retention, "retention"),
+        (Self::Members, "members"),
         (Self::Freeze, "freeze"),
         (Self::Agent, "agent"),
         (Self::Prune, "prune"),
@@ -162,6 +165,7 @@ impl Kind {
             | Self::Policy
             | Self::Sources
             | Self::Retention
+            | Self::Members
             | Self::Prune
             | Self::Delivery
             | Self::Alert

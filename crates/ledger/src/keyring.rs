@@ -136,17 +136,33 @@ impl Keyring {
         let folder = keys_dir.join(tenant.as_str());
         let salt = read_key(&folder.join("salt.key"))?;
         let mut ring = Self { folder, signers: Vec::new(), salt };
+        ring.refresh()?;
+        Ok(ring)
+    }
+
+    /// Reads the files that came since: those with the next numbers.
+    pub fn refresh(&mut self) -> Result<(), Error> {
         for usage in [KeyUse::Log, KeyUse::Journal, KeyUse::Token, KeyUse::Agent] {
-            for number in 1.. {
-                let path = ring.path(usage, number);
+            for number in self.signers.iter().filter(|(of, _)| *of == usage).count() + 1.. {
+                let path = self.path(usage, number);
                 if !path.exists() {
                     break;
                 }
                 let signer = Signer::parse(&read_private(&path)?);
-                ring.signers.push((usage, signer.map_err(|_| Error::Unreadable(path))?));
+                self.signers.push((usage, signer.map_err(|_| Error::Unreadable(path))?));
             }
         }
-        Ok(ring)
+        Ok(())
+    }
+
+    /// The key whose file follows that of `current`; of none, the first one. `None` if there is no such file.
+    pub fn after(&self, usage: KeyUse, current: Option<&Vkey>) -> Option<Vkey> {
+        let keys = self.vkeys(usage);
+        let next = match current {
+            Some(current) => keys.iter().position(|key| key == current)? + 1,
+            None => 0,
+        };
+        keys.get(next).cloned()
     }
 
     /// A keyring without keys, for a log that is halted because its files can't be used. Its salt key is zero
@@ -274,6 +290,12 @@ mod tests {
         assert_eq!(again.vkeys(KeyUse::Log), ring.vkeys(KeyUse::Log));
         assert_eq!(again.salt_key_id(), ring.salt_key_id());
         assert!(again.signer(&second).is_ok());
+        let mut early = Keyring::open(dir.path(), &tenant).unwrap();
+        assert_eq!(early.after(KeyUse::Log, early.vkeys(KeyUse::Log).last()), None);
+        let third = ring.generate(KeyUse::Log, "h/v1/tenants/acme/logs/1").unwrap();
+        early.refresh().unwrap();
+        assert_eq!(early.after(KeyUse::Log, Some(&second)), Some(third), "a file that came later");
+        assert_eq!(early.after(KeyUse::Agent, None), None);
         let path = dir.path().join("acme/log-1.key");
         let session = session_key(dir.path()).unwrap();
         assert_eq!(session_key(dir.path()).unwrap(), session);

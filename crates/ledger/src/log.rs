@@ -6,6 +6,7 @@
 
 pub mod checkpoint;
 pub mod cosignature;
+pub mod members;
 pub mod merkle;
 pub mod note;
 pub mod policy;

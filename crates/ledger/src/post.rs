@@ -22,6 +22,7 @@ mod identities;
 mod in_force;
 mod incidents;
 mod kept;
+mod members;
 mod not_opened;
 mod policies;
 mod prepare;

@@ -5,10 +5,13 @@
 //! what a majority is (`log::replicas`).
 
 mod cosigner;
+mod holders;
 mod propose;
 mod put_back;
 mod seen;
+mod steps;
 
+pub use holders::{lacking, silent};
 pub use put_back::{Put, put_back};
 
 use crate::{
@@ -24,14 +27,17 @@ use crate::{
     keyring,
     ledger::Ledger,
     log::{
-        note::Vkey,
-        replicas::{Certified, Start, Uncertified},
+        members,
+        replicas::{self, Certified, Start, Uncertified},
     },
-    system::KeyUse,
     tenant::{Replica, Tenant},
 };
 use seen::{Seen, Took};
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+use steps::Steps;
 use tokio::sync::{mpsc, watch};
 
 /// Pause before the register is followed again.
@@ -55,6 +61,7 @@ struct Quorum {
     /// Names this process, for those who hear of it.
     process: String,
     seen: watch::Sender<Seen>,
+    steps: Mutex<Steps>,
 }
 
 /// Cosigns and proposes for one log, until the task ends or the log must halt. Does nothing if this server signs alone.
@@ -69,7 +76,9 @@ pub async fn run(ledger: Arc<Ledger>, tenant: Arc<Tenant>, connection: Connectio
         ledger,
         tenant,
         guard,
+        steps: Mutex::default(),
     };
+    quorum.load_steps();
     let mut register = None;
     loop {
         match Box::pin(quorum.once(&connection, copies, &mut register)).await {
@@ -203,6 +212,7 @@ impl Quorum {
             match what {
                 What::Start(replica) if replica == own => self.take_start(seq, &body)?,
                 What::Start(_) => {}
+                What::Change(version) => self.take_step(version, seq, body),
                 What::Value { by } => {
                     if self.took(seq, by, self.read(&body)) == Took::Wrong {
                         self.mend(register).await;
@@ -241,15 +251,9 @@ impl Quorum {
     /// Reads a value. Keys that are not posted yet are those whose files are here.
     fn read(&self, body: &[u8]) -> Result<Certified, Uncertified> {
         let note = String::from_utf8_lossy(body);
-        let ready = self.replica().ready().borrow().clone();
-        let signing = |size: u64| -> Vec<Vkey> {
-            if size <= ready.size {
-                return ready.keys.signing(size).cloned().collect();
-            }
-            let newest = self.tenant.with_keys(|ring| ring.vkeys(KeyUse::Log).pop());
-            newest.into_iter().collect()
-        };
-        self.replica().members.certified(&note, &self.tenant.origin, signing)
+        self.verify_steps();
+        let needed = self.needed(replicas::size_of(&note));
+        self.certified(&note, &needed)
     }
 
     /// Takes a value of the register, and has it shown.
@@ -266,6 +270,11 @@ impl Quorum {
                 let own = self.replica().members.own().as_str();
                 self.replica().set_leads(seen.by.as_deref() == Some(own));
                 self.replica().set_certified(seen.size());
+                // Before it is shown: whoever is shown a checkpoint of the new set can have the proof of the change.
+                let kept = tokio::task::block_in_place(|| self.keep_steps(seen.size()));
+                if let Err(error) = kept {
+                    tracing::warn!(tenant = %self.tenant.name, %error, "a change of the replicas could not be stored");
+                }
                 seen.newest
                     .into_iter()
                     .for_each(|newest| self.ledger.certified(&self.tenant, newest));
@@ -279,6 +288,18 @@ impl Quorum {
             }
         }
         took
+    }
+
+    /// A checkpoint was taken before its entries were posted here, and these name other replicas than those that cosigned it: it
+    /// counts for nothing.
+    fn revoke(&self, newest: &Certified, in_force: u64) {
+        let why = format!(
+            "size {} was cosigned by the replicas of version {}, and version {in_force} is in force there",
+            newest.checkpoint.size, newest.version
+        );
+        tracing::error!(tenant = %self.tenant.name, why, "a value of the register is ignored");
+        self.seen.send_modify(|seen| seen.revoke(kept(&self.tenant), why.clone()));
+        self.replica().alarm(|alarms| alarms.ignored = (alarms.ignored.0 + 1, why));
     }
 
     /// Puts the newest cosigned checkpoint back into the place of a value that counts for nothing.
@@ -296,9 +317,10 @@ impl Quorum {
     async fn hail(&self) {
         let members = &self.replica().members;
         loop {
-            let mut answers = 1;
+            let set = self.replica().set();
+            let mut answers = usize::from(set.has(members.this()));
             let mut away = Vec::new();
-            for member in members.all().iter().filter(|member| member.name != *members.own()) {
+            for member in set.members.iter().filter(|member| member.name != *members.own()) {
                 let said = self.peers.ask(&member.name, Vec::new(), HAIL_WAIT).await;
                 match self.heard(&member.name, said) {
                     Ok(_) => answers += 1,
@@ -306,7 +328,7 @@ impl Quorum {
                 }
             }
             let replica = self.replica();
-            if answers < members.majority() {
+            if answers < set.majority() {
                 let why = format!("no majority of the replicas answers ({})", away.join("; "));
                 replica.set_alone(Some(why));
             } else if replica.has_shown()
@@ -326,6 +348,7 @@ impl Quorum {
             let published = Arc::clone(&states.borrow_and_update());
             if self.replica().has_shown() {
                 let kept = || self.ledger.keep_shown(&self.tenant, &published);
+                let kept = || kept().and_then(|()| self.keep_steps(published.size));
                 if let Err(error) = tokio::task::block_in_place(kept) {
                     tracing::warn!(tenant = %self.tenant.name, %error, "a checkpoint could not be stored");
                 }
@@ -342,7 +365,9 @@ impl Quorum {
 fn kept(tenant: &Tenant) -> Option<Certified> {
     let published = tenant.published();
     let signing = |size| published.keys.signing(size).cloned().collect();
-    tenant.replica()?.members.certified(&published.checkpoint, &tenant.origin, signing).ok()
+    let sets = tenant.replica()?.sets();
+    let set = members::in_force(&sets, replicas::size_of(&published.checkpoint));
+    replicas::certified(&published.checkpoint, &tenant.origin, signing, set).ok()
 }
 
 fn taken(own: &str) -> Error {

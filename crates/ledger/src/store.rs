@@ -26,6 +26,7 @@
 //! | `meta` | `"watch" ‖ log` | what the watch of the log knows so far, as JSON, under the seal |
 //! | `meta` | `"told" ‖ log ‖ channel` | how far a channel of a chat was told of alerts, as JSON, under the seal |
 //! | `meta` | `"witnessed" ‖ log` | the newest checkpoints with the cosignatures of witnesses, as JSON, under the seal |
+//! | `meta` | `"step" ‖ log ‖ version u64` | the receipt of a members entry under a checkpoint of both sets, verbatim |
 //! | `meta` | `"operator"` | SHA-256 of the operator key, base64url, under the seal |
 //! | `entries` | `log ‖ index u64` | the leaf's bytes |
 //! | `tiles` | `log ‖ level u8 ‖ number u64` | 256 hashes, full tiles only; unfinished ones follow from what is to their left |

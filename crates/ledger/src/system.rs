@@ -6,6 +6,7 @@ pub mod alert;
 pub mod delivery;
 pub mod freeze;
 pub mod incident;
+pub mod members;
 pub mod policy;
 pub mod prune;
 pub mod retention;

@@ -6,6 +6,7 @@ mod acts;
 mod claim;
 mod entries;
 mod keys;
+mod members;
 pub mod part;
 mod payload;
 pub mod period;
@@ -16,7 +17,8 @@ mod whole;
 
 pub use claim::{Claim, Unconnected};
 pub use entries::Entries;
-pub use keys::{DocumentedKey, KeysDocument, Named, Trust, Trusted, trust};
+pub use keys::{DocumentedKey, DocumentedMembers, KeysDocument, Named, Trust, Trusted, trust};
+pub use members::{ProvenChange, change_of, changes};
 pub use payload::{Erased, Standing, disclosed_names};
 pub use summary::{Summary, ToldEarly};
 pub use whole::{Export, export};
@@ -52,6 +54,14 @@ pub enum Error {
     Keys {
         /// Position in the document, from 0.
         position: usize,
+        /// What is wrong.
+        what: &'static str,
+    },
+    /// A change of the replicas in the keys document is wrong.
+    #[error("keys: change {version} of the replicas ({what})")]
+    Members {
+        /// Version of the set.
+        version: u64,
         /// What is wrong.
         what: &'static str,
     },

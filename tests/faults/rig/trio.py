@@ -55,7 +55,7 @@ class Eye(threading.Thread):
         """Looks until it is stopped."""
         with httpx.Client(timeout=5, trust_env=False) as http:
             while not self.ended.wait(self.every):
-                for server in self.trio.servers.values():
+                for server in list(self.trio.servers.values()):
                     try:
                         answer = http.get(server.url + CHECKPOINT, headers=self.trio.auditor)
                     except httpx.HTTPError:

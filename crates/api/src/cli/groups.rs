@@ -1,6 +1,6 @@
 //! Commands with commands of their own: keys, rules, chats.
 
-use super::{Remote, WithConfig};
+use super::{MakeKey, Remote, WithConfig};
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 
@@ -124,6 +124,8 @@ pub enum KeyCommand {
         #[arg(long)]
         last_admin: bool,
     },
+    /// Make the file of the next signing key, for replicas: each must have it before `key rotate`
+    Make(MakeKey),
     /// Rotate a signing key: log, journal, token or agent
     #[command(
         after_help = "Example:\n  countersign key rotate --tenant acme --api-key-file admin.key --use log"
@@ -161,13 +163,17 @@ pub enum LogCommand {
 Whoever verifies keeps it where the log's operator can't change it, and decides about its quorum: verify --policy FILE.
 
 Example:
-  countersign log policy --config countersign.toml --key log.vkey > tlog-policy")]
+  countersign log policy --config countersign.toml --key log.vkey > tlog-policy
+  countersign log policy --config countersign.toml --key log.vkey --keys keys.json     the replicas in force, by the log")]
     Policy {
         #[command(flatten)]
         config: WithConfig,
         /// The log's public key: `name+hash+base64`, or a file that holds it
         #[arg(long, value_name = "VKEY|FILE")]
         key: String,
+        /// The log's keys document (GET T/logs/1/keys): the replicas in force now, instead of the configured first ones
+        #[arg(long, value_name = "FILE")]
+        keys: Option<PathBuf>,
     },
 }
 

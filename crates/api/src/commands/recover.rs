@@ -52,6 +52,10 @@ pub fn run(arguments: &Recover) -> Result<(), Failed> {
     if arguments.new_guard {
         new_guard(&store, &mut guard, &log)?;
         drop((store, guard));
+        if config.file.replica.is_some() {
+            // What a replica remembers is its own: no entry of the log is about it, and a majority would have to be there.
+            return Ok(());
+        }
         return super::runtime()?.block_on(keep_why(config, &name, why.as_ref()));
     }
     if arguments.accept_hole {

@@ -68,13 +68,16 @@ pub fn key(command: &KeyCommand) -> Result<(), Failed> {
             Client::new(remote)?.delete(&path, &json!({"reason": reason}))?;
             say(&format!("{key_id} is removed"));
         }
+        KeyCommand::Make(arguments) => super::replica::make_key(arguments)?,
         KeyCommand::Rotate { remote, tenant, usage, overlap, reason } => {
             let body = json!({"use": usage, "overlap": overlap, "reason": reason});
             let path = format!("/v1/tenants/{tenant}/keys/rotate");
             let answer = Client::new(remote)?.post_json(&path, &body)?;
             say(&format!("new {usage} key {}", shown(&answer["vkey"])));
             say(&format!("recorded in entry {}", shown(&answer["index"])));
-            say(&dim("Copy its new file in keys_dir to where the others are kept."));
+            say(&dim(
+                "Copy its new file in keys_dir to where the others are kept, unless it came from there.",
+            ));
         }
     }
     Ok(())

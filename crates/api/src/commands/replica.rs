@@ -1,4 +1,9 @@
-//! `countersign replica …`: the cosigner key, and how the replicas stand.
+//! `countersign replica …`: the cosigner key, who the replicas are, and how they stand.
+
+mod keys;
+mod members;
+
+pub use keys::make as make_key;
 
 use super::{EXIT_FAILED, EXIT_USAGE, Failed, load};
 use crate::{
@@ -35,6 +40,14 @@ pub fn run(command: &ReplicaCommand) -> Result<(), Failed> {
             warn(&dim("The key file is never copied to another machine, and is in no backup."));
             Ok(())
         }
+        ReplicaCommand::Add { change, name, vkey } => {
+            members::change(change, None, Some((name, vkey)))
+        }
+        ReplicaCommand::Remove { change, name } => members::change(change, Some(name), None),
+        ReplicaCommand::Replace { change, old, name, vkey } => {
+            members::change(change, Some(old), Some((name, vkey)))
+        }
+        ReplicaCommand::Members { remote, json } => members::show(remote, *json),
         ReplicaCommand::PutBack { config, tenant } => put_back(&config.config, tenant),
         ReplicaCommand::Status { remote, json } => {
             let answer = Client::new(remote)?.get_json("/v1/replicas")?;
@@ -103,14 +116,16 @@ fn text(value: &Value) -> String {
 
 fn show(log: &Value) {
     let number = |value: &Value| value.as_u64().unwrap_or_default();
-    let members = log["members"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let most = members.iter().map(|one| number(&one["posted"])).max().unwrap_or_default();
+    let all = log["members"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let most = all.iter().map(|one| number(&one["posted"])).max().unwrap_or_default();
     let state = match log["stopped"].as_str() {
         Some(why) => bad(&format!("nothing new is shown: {}", harmless(why))),
-        None => good(&format!("{} of {} must cosign", log["majority"], members.len())),
+        None if log["is_member"] == false => bad("this server is not one of the replicas"),
+        None => good(&format!("{} of {} must cosign", log["majority"], all.len())),
     };
-    say(&format!("{}  {state}", strong(&text(&log["tenant"]))));
-    for one in members {
+    let which = dim(&members::which(log));
+    say(&format!("{}  {state}  {which}", strong(&text(&log["tenant"]))));
+    for one in all {
         let (posted, cosigned, shown) =
             (number(&one["posted"]), number(&one["cosigned"]), number(&one["shown"]));
         let own = if one["name"] == log["replica"] { " (this one)" } else { "" };

@@ -327,6 +327,7 @@ fn in_words(view: &View<'_>) -> (String, String) {
         (Kind::Key, _) => ("signing key rotated", format!("{} {}", of("use"), of("vkey"))),
         (Kind::Erasure, _) => ("payload erased", format!("entry {}", count("index"))),
         (Kind::Sources, _) => ("sources declared", String::new()),
+        (Kind::Members, _) => ("replicas changed", format!("version {}", count("version"))),
         (Kind::Retention, "set") => {
             let days = |name| match count(name) {
                 days if days.is_empty() => "not set".to_owned(),

@@ -6,7 +6,8 @@ use ledger::{
     keyring,
     log::{
         cosignature::Cosigner,
-        replicas::{Member, Members, REPLICAS_MAX, REPLICAS_MIN},
+        members::{self, Member, REPLICAS_MAX, REPLICAS_MIN},
+        replicas::Members,
     },
 };
 use serde::{Deserialize, Serialize};
@@ -24,7 +25,8 @@ pub struct Setup {
     pub name: String,
     /// File of this replica's own cosigner key. `countersign replica key` makes it. It is never copied.
     pub key_file: PathBuf,
-    /// Public key of each replica (type 4: `name+8 hex digits+base64`), by its name; 3 to 7, the same on each of them.
+    /// Public key of each replica of the first set (type 4: `name+8 hex digits+base64`), by its name; 3 to 7, the same on each
+    /// of them. Later sets are in the log (`countersign replica add | remove | replace`).
     pub members: BTreeMap<String, String>,
     /// Monitoring ports of the nats-servers, for example `http://10.0.0.1:8222`: a start is refused if one of them acknowledges
     /// before it stores. Without them that is not checked.
@@ -55,7 +57,7 @@ impl Setup {
 
     /// Name of the key of a replica. It begins as the origins of this installation do, so a verifier sees whose it is.
     pub fn key_name(host: &str, replica: &str) -> String {
-        format!("{host}/replicas/{replica}")
+        members::key_name(host, replica)
     }
 
     /// Makes the key file if it is not there. Returns the public key.
@@ -81,12 +83,10 @@ pub fn mistakes(setup: Option<&Setup>, copies: Option<usize>) -> Vec<String> {
     }
     if Ident::new(&setup.name).is_err() {
         wrong.push("replica.name: a name of a-z, 0-9 and -".into());
-    } else if !setup.members.contains_key(&setup.name) {
-        wrong.push(format!("replica.members: {} is not among them", setup.name));
     }
     if !(REPLICAS_MIN..=REPLICAS_MAX).contains(&setup.members.len()) {
         wrong.push(format!(
-            "replica.members: {REPLICAS_MIN} to {REPLICAS_MAX}, this one among them"
+            "replica.members: {REPLICAS_MIN} to {REPLICAS_MAX}: those with which the log began to be cosigned"
         ));
     }
     for address in &setup.monitors {

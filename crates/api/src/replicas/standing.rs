@@ -17,6 +17,12 @@ pub struct Replicated {
     tenant: String,
     /// Name of the replica that says this.
     replica: String,
+    /// Version of the set of replicas in force: 0 is the one of the configuration, and each change in the log adds one.
+    version: u64,
+    /// True if the replica that says this is in that set.
+    is_member: bool,
+    /// True if the configuration of this replica has another first set than the log names.
+    first_differs: bool,
     /// How many must cosign.
     majority: usize,
     /// True if it proposes first, and does what one of them must do.
@@ -27,7 +33,7 @@ pub struct Replicated {
     stopped: Option<String>,
     /// Values of the register that were ignored since the start.
     ignored: u64,
-    /// Every replica, this one among them.
+    /// Every replica of the set in force, then this one if it is not in it.
     pub members: Vec<OneReplica>,
 }
 
@@ -36,6 +42,8 @@ pub struct Replicated {
 pub struct OneReplica {
     /// Its name.
     pub name: String,
+    /// Its public key.
+    pub vkey: String,
     /// Tree size that it has posted.
     pub posted: u64,
     /// Tree size that it last cosigned.
@@ -55,10 +63,14 @@ pub fn logs(ledger: &Ledger) -> Vec<Replicated> {
 
 fn of(ledger: &Ledger, tenant: &Arc<Tenant>) -> Option<Replicated> {
     let replica = tenant.replica()?;
+    let set = replica.set();
     Some(Replicated {
         tenant: tenant.name.to_string(),
         replica: replica.members.own().to_string(),
-        majority: replica.members.majority(),
+        version: set.version,
+        is_member: replica.is_member(),
+        first_differs: replica.first_differs(),
+        majority: set.majority(),
         leads: replica.leads(),
         shows: replica.has_shown(),
         stopped: tenant.halted().or_else(|| replica.alone()),
@@ -69,23 +81,28 @@ fn of(ledger: &Ledger, tenant: &Arc<Tenant>) -> Option<Replicated> {
 
 fn members(ledger: &Ledger, tenant: &Tenant, replica: &Replica) -> Vec<OneReplica> {
     let known = replica.peers();
-    let own = replica.members.own();
-    let all = replica.members.all().iter().map(|member| {
-        if member.name == *own {
+    let own = replica.members.this();
+    let set = replica.set();
+    let outside = Some(own).filter(|own| !set.has(own));
+    let all = set.members.iter().chain(outside).map(|member| {
+        let vkey = member.key.to_string();
+        if member == own {
             let posted = replica.ready().borrow().size;
             return OneReplica {
-                name: own.to_string(),
+                name: own.name.to_string(),
+                vkey,
                 posted,
                 cosigned: ledger.cosigned_size(tenant),
                 shown: tenant.published().size,
                 heard_seconds: Some(0),
-                says: tenant.halted(),
+                says: tenant.halted().or_else(|| replica.not_a_member()),
             };
         }
         let Peer { posted, cosigned, shown, heard, says, .. } =
             known.get(&member.name).cloned().unwrap_or_default();
         let heard_seconds = heard.map(|at| at.elapsed().as_secs());
-        OneReplica { name: member.name.to_string(), posted, cosigned, shown, heard_seconds, says }
+        let name = member.name.to_string();
+        OneReplica { name, vkey, posted, cosigned, shown, heard_seconds, says }
     });
     all.collect()
 }
@@ -110,6 +127,14 @@ pub fn stops(tenant: &Tenant) -> Vec<Trouble> {
         return Vec::new();
     };
     let mut troubles = Vec::new();
+    if let Some(why) = replica.not_a_member() {
+        let detail = format!(
+            "{why}. It shows what the others cosign, and cosigns nothing. If it was removed, stop it and take it out of the load \
+             balancer. If it shall be one of them, run `countersign replica add` or `replace` at another one \
+             (docs/operate/several-machines.md)."
+        );
+        troubles.push(Trouble { code: "not_a_member", detail });
+    }
     if let Some(why) = replica.alone() {
         let detail = format!(
             "{why}. Nothing new is shown; what was shown before still is. Bring a majority of the replicas back."
@@ -150,6 +175,14 @@ pub fn alarms(ledger: &Ledger, tenant: &Tenant) -> Vec<Trouble> {
                 "{count} values of the register were ignored; the last one: {why}. A replica or somebody else writes false \
                  values: find out who (docs/operate/several-machines.md)."
             ),
+        );
+    }
+    if replica.first_differs() {
+        add(
+            "members_differ",
+            "The members in this replica's configuration are not the first set that the log names. The log counts. Correct \
+             [replica] members: it is the first set, and the same on all replicas (`countersign replica members`)."
+                .into(),
         );
     }
     let is_away = |peer: &&OneReplica| {

@@ -281,10 +281,15 @@ pub(super) async fn rotated(
     (usage, overlap): (KeyUse, u64),
     (by, why): (By, Option<Why>),
 ) -> Result<(String, u64), Problem> {
-    super::replicas::not_yet(app, "a signing key can't be rotated")?;
+    let with_replicas = app.config.file.replica.is_some();
+    if usage == KeyUse::Journal {
+        // Messages of the other replicas that are on their way are signed with the key in force, and would be rejected.
+        super::replicas::not_yet(app, "the journal key can't be rotated")?;
+    }
     let _alone = app.slow.lock().await;
     // The claim on its way is signed with the key in force: rotated away before it is posted, it would be rejected.
-    if !tenant.signs() && tenant.halted().is_none() {
+    let acts = if with_replicas { tenant.shows() } else { tenant.signs() };
+    if !acts && tenant.halted().is_none() {
         return Err(ledger::Error::Behind.into());
     }
     let published = tenant.published();
@@ -298,7 +303,11 @@ pub(super) async fn rotated(
         Some(worker) => Some(worker.readiness().change_rules().await),
         None => None,
     };
-    let vkey = tenant.generate_key(usage).map_err(ledger::Error::from)?;
+    let vkey = if with_replicas {
+        super::replicas::key_of_all(app, tenant, usage).await?
+    } else {
+        tenant.generate_key(usage).map_err(ledger::Error::from)?
+    };
     let text = vkey.to_string();
     let reason = act::keep_reason(&app.ledger, tenant, "key", why.as_ref()).await?;
     let change = KeyChange { usage, vkey: KeyText(vkey), overlap, by, reason };

@@ -15,12 +15,12 @@ use axum::{
 };
 use ledger::{
     Error,
-    log::{checkpoint::Checkpoint, merkle, receipt::Receipt, tile::Tile},
-    reader::Reader,
+    log::{checkpoint::Checkpoint, members::MemberSet, merkle, receipt::Receipt, tile::Tile},
+    reader::{Published, Reader},
     store,
     system::Role,
     tenant::Tenant,
-    verify::{DocumentedKey, KeysDocument},
+    verify::{DocumentedKey, DocumentedMembers, KeysDocument},
 };
 use serde::Deserialize;
 use std::{sync::Arc, time::Duration};
@@ -179,7 +179,24 @@ pub async fn keys(
             receipt,
         });
     }
-    Ok(Json(KeysDocument { origin: tenant.origin.clone(), keys }))
+    let members = steps(&app, &tenant, &published)?;
+    Ok(Json(KeysDocument { origin: tenant.origin.clone(), keys, members }))
+}
+
+/// The changes of the replicas that are shown, each with its receipt under a checkpoint of both sets. It ends before one whose
+/// receipt is not here yet.
+fn steps(
+    app: &App,
+    tenant: &Tenant,
+    published: &Published,
+) -> Result<Vec<DocumentedMembers>, Problem> {
+    let mut steps = Vec::new();
+    let shown = published.keys.members.iter().filter(|set| set.version > 0);
+    for MemberSet { version, index, .. } in shown {
+        let Some(receipt) = app.ledger.step(tenant, *version)? else { break };
+        steps.push(DocumentedMembers { version: *version, index: *index, receipt });
+    }
+    Ok(steps)
 }
 
 /// The receipt of a key entry, under the checkpoint of its own commit, which both keys signed.

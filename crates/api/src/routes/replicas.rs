@@ -1,13 +1,29 @@
-//! How the replicas of each log stand.
+//! How the replicas of each log stand, and who they are.
 
 use crate::{
+    act::{self, Why},
     app::App,
     auth,
     problem::{Code, Problem},
     replicas,
 };
-use axum::{Json, extract::State, http::HeaderMap};
-use serde::Serialize;
+use axum::{Json, body::Body, extract::State, http::HeaderMap};
+use ledger::{
+    ident::Ident,
+    log::{
+        cosignature::Cosigner,
+        members::{self, Member, MemberSet},
+        note::Vkey,
+    },
+    replica,
+    system::{
+        By, KeyUse,
+        members::{Before, MembersChange},
+    },
+    tenant::Tenant,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 use std::sync::Arc;
 
 /// How the replicas stand.
@@ -37,4 +53,187 @@ pub fn not_yet(app: &App, what: &str) -> Result<(), Problem> {
         "With [replica] {what} yet: docs/operate/several-machines.md says what to do instead."
     );
     Err(Problem::new(Code::Conflict, detail))
+}
+
+/// The key that takes over next, once every replica has said that it has its file.
+pub async fn key_of_all(app: &App, tenant: &Tenant, usage: KeyUse) -> Result<Vkey, Problem> {
+    let name = json!(usage);
+    let name = name.as_str().unwrap_or_default();
+    let refused = |detail: String| Problem::new(Code::Conflict, detail);
+    tenant.refresh_keys().map_err(|error| refused(format!("{error}.")))?;
+    let keys = tenant.published().keys.clone();
+    let current = match usage {
+        KeyUse::Log => keys.log.last().map(|key| key.vkey.0.clone()),
+        KeyUse::Journal => keys.journal().pop(),
+        KeyUse::Token => keys.token().pop(),
+        KeyUse::Agent => keys.agent().pop(),
+    };
+    let how = format!(
+        "Make it with `countersign key make --tenant {} --use {name}` on one replica, copy that file to keys_dir of every other \
+         one, and repeat this",
+        tenant.name
+    );
+    let next = tenant.with_keys(|ring| ring.after(usage, current.as_ref()));
+    let next = next.ok_or_else(|| {
+        refused(format!("There is no file of a next {name} key on this replica. {how}."))
+    })?;
+    let broker = app.broker.as_ref();
+    let broker = broker.ok_or_else(|| refused("This server has no broker.".into()))?;
+    let lacking = replica::lacking(broker, tenant, &next).await;
+    if lacking.is_empty() {
+        return Ok(next);
+    }
+    let each: Vec<String> = lacking.iter().map(|(name, why)| format!("{name}: {why}")).collect();
+    Err(refused(format!(
+        "Not every replica has the file of the {name} key {}: {}. Copy it to keys_dir of each (mode 600), start those that are away, and \
+         repeat this. Nothing was switched.",
+        next.label(),
+        each.join("; ")
+    )))
+}
+
+/// A change of the replicas.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReplicasChange {
+    /// Names of those that shall leave.
+    #[serde(default)]
+    #[schema(value_type = Vec<String>)]
+    remove: Vec<Ident>,
+    /// Those that shall join.
+    #[serde(default)]
+    add: Vec<NewReplica>,
+    /// Why, for people: 1 to 2000 characters, stored as erasable evidence.
+    #[schema(value_type = Option<String>)]
+    reason: Option<Why>,
+}
+
+/// A replica that shall join.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewReplica {
+    /// Its name.
+    #[schema(value_type = String)]
+    name: Ident,
+    /// Its public key, as `countersign replica key` prints it.
+    vkey: String,
+}
+
+/// What became of a change, one for each log.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct ReplicasChanged {
+    logs: Vec<ChangedLog>,
+}
+
+/// What became of a change in one log.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct ChangedLog {
+    /// The tenant.
+    tenant: String,
+    /// `applied`; or `unchanged`: these are its replicas already.
+    status: &'static str,
+    /// Version of the set in force.
+    version: u64,
+    /// Leaf index of its entry; `null` for the set of the configuration.
+    index: Option<u64>,
+    /// Names of its members.
+    members: Vec<String>,
+}
+
+/// Change the replicas of every log (operator key). It is refused where it would leave no majority that answers
+#[utoipa::path(post, path = "/v1/replicas/members", tag = "operation", request_body = ReplicasChange,
+    responses((status = 200, body = ReplicasChanged), (status = "4XX", body = Problem)), security(("key" = [])))]
+pub async fn change(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<ReplicasChanged>, Problem> {
+    let by = auth::operator(&app.ledger, &headers)?;
+    let change: ReplicasChange = app.bodies.json(&headers, body).await?;
+    if app.config.file.replica.is_none() {
+        let detail = "This server signs alone: it has no [replica] in its configuration.";
+        return Err(Problem::new(Code::Conflict, detail));
+    }
+    let add: Result<Vec<Member>, Problem> = change.add.iter().map(new_member).collect();
+    let add = add?;
+    let _alone = app.slow.lock().await;
+    let tenants = app.ledger.tenants();
+    // Every log is checked before the first one is changed.
+    let mut wanted = Vec::with_capacity(tenants.len());
+    for tenant in tenants.iter().filter(|tenant| !tenant.is_deleted()) {
+        let set = replicas::sets_agree(tenant)
+            .map_err(|why| Problem::new(Code::Conflict, format!("{}: {why}.", tenant.name)))?;
+        let members = changed(tenant, &set, (&change.remove, &add))?;
+        if members != set.members {
+            replicas::majority_answers(app.broker.as_ref(), tenant, &members)
+                .await
+                .map_err(|why| Problem::new(Code::Conflict, format!("{}: {why}.", tenant.name)))?;
+        }
+        wanted.push((tenant, set, members));
+    }
+    let mut logs = Vec::with_capacity(wanted.len());
+    for (tenant, set, members) in wanted {
+        logs.push(put_in_force(&app, tenant, (set, members), (&by, change.reason.as_ref())).await?);
+    }
+    Ok(Json(ReplicasChanged { logs }))
+}
+
+fn new_member(new: &NewReplica) -> Result<Member, Problem> {
+    let key = Cosigner::parse(&new.vkey).map_err(|error| {
+        let detail = format!("add: {}: {error}. `countersign replica key` prints a key.", new.name);
+        Problem::new(Code::BadRequest, detail)
+    })?;
+    Ok(Member { name: new.name.clone(), key })
+}
+
+/// The members of a set after a change. One that is asked for and is so already is no change, so a repetition changes nothing.
+fn changed(
+    tenant: &Tenant,
+    set: &MemberSet,
+    (remove, add): (&[Ident], &[Member]),
+) -> Result<Vec<Member>, Problem> {
+    let wrong = |what: String| Problem::new(Code::BadRequest, what);
+    for member in add {
+        let expected = members::key_name(&tenant.origin, member.name.as_str());
+        if member.key.name() != expected {
+            return Err(wrong(format!(
+                "add: the key of {} must be named {expected}: make it with `countersign replica key --name {}`.",
+                member.name, member.name
+            )));
+        }
+    }
+    if remove.is_empty() && add.is_empty() {
+        return Err(wrong("Nothing to change: `remove` and `add` are empty.".into()));
+    }
+    let leaves = |one: &Member| remove.contains(&one.name) && !add.contains(one);
+    let mut members: Vec<Member> = set.members.iter().filter(|one| !leaves(one)).cloned().collect();
+    let new: Vec<Member> = add.iter().filter(|one| !set.has(one)).cloned().collect();
+    members.extend(new);
+    members.sort_by(|one, other| one.name.cmp(&other.name));
+    match members::mistake(&members) {
+        Some(what) => Err(wrong(format!("{}: {what}.", tenant.name))),
+        None => Ok(members),
+    }
+}
+
+async fn put_in_force(
+    app: &App,
+    tenant: &Arc<Tenant>,
+    (set, members): (MemberSet, Vec<Member>),
+    (by, why): (&By, Option<&Why>),
+) -> Result<ChangedLog, Problem> {
+    let names = members.iter().map(|one| one.name.to_string()).collect();
+    let tenant_name = tenant.name.to_string();
+    if members == set.members {
+        let (version, index) = (set.version, (set.version > 0).then_some(set.index));
+        let status = "unchanged";
+        return Ok(ChangedLog { tenant: tenant_name, status, version, index, members: names });
+    }
+    let reason = act::keep_reason(&app.ledger, tenant, "members", why).await?;
+    let version = set.version + 1;
+    let before = Before { version: set.version, members: set.members };
+    let change = MembersChange { v: 1, version, members, before, by: by.clone(), reason };
+    let index = act::record(&app.ledger, tenant, "members", &change).await?;
+    let (status, index) = ("applied", Some(index));
+    Ok(ChangedLog { tenant: tenant_name, status, version, index, members: names })
 }

@@ -12,13 +12,12 @@ use ledger::{
         note::Vkey,
         policy::{Judged, Policy},
     },
-    verify::{self, Verified},
+    verify::{self, ProvenChange, Verified},
 };
 use std::{
     cell::RefCell,
     collections::BTreeMap,
     path::{Path, PathBuf},
-    rc::Rc,
 };
 
 /// Name of a policy in the folder of an export.
@@ -28,12 +27,16 @@ pub(super) const CARRIED: &str = "tlog-policy";
 pub(super) struct Judge {
     place: String,
     policy: Policy,
+    /// The policies after each change of the replicas that was followed, by the leaf index of the change.
+    later: Vec<(u64, Policy)>,
+    /// What was followed, a line each.
+    steps: Vec<String>,
     said: RefCell<BTreeMap<(u64, String), Judged>>,
 }
 
 impl Judge {
     /// Reads the policy that is given, if there is one. It must accept the log of `key`.
-    pub(super) fn read(path: Option<&PathBuf>, key: &Vkey) -> Result<Option<Rc<Self>>, Failure> {
+    pub(super) fn read(path: Option<&PathBuf>, key: &Vkey) -> Result<Option<Self>, Failure> {
         let Some(path) = path else { return Ok(None) };
         let place = path.display().to_string();
         let policy = Policy::parse(&file::bytes(path)?)
@@ -45,16 +48,60 @@ impl Judge {
             );
             return Err(refused(&place, &what));
         }
-        Ok(Some(Rc::new(Self { place, policy, said: RefCell::default() })))
+        let (later, steps) = (Vec::new(), Vec::new());
+        Ok(Some(Self { place, policy, later, steps, said: RefCell::default() }))
+    }
+
+    /// Follows the changes of the replicas in the keys document at `place`, from the replicas that the policy names.
+    pub(super) fn follow(&mut self, place: &str, changes: &[ProvenChange]) -> Result<(), Failure> {
+        let known = self.later.last().map_or(0, |(index, _)| *index);
+        let begins = |one: &&ProvenChange| {
+            !self.later.is_empty() || self.policy.knows(&one.change.before.members)
+        };
+        let is_new = |one: &&ProvenChange| one.verified.receipt.index > known;
+        let from = changes.iter().position(|one| begins(&one) && is_new(&one));
+        for ProvenChange { change, verified } in &changes[from.unwrap_or(changes.len())..] {
+            let now = self.later.last().map_or(&self.policy, |(_, policy)| policy);
+            let sets = (&change.before.members[..], &change.members[..]);
+            let followed = now.follow(sets, &verified.receipt.checkpoint);
+            let followed = followed.map_err(|error| {
+                let what = format!(
+                    "change {} of the replicas (entry {}) can't be followed: {error}",
+                    change.version, verified.receipt.index
+                );
+                refused(place, &what)
+            })?;
+            let by = |judged: &Judged| {
+                judged.by.iter().map(|by| by.name.as_str()).collect::<Vec<_>>().join(", ")
+            };
+            self.steps.push(format!(
+                "replicas changed in entry {} to version {}: {}; agreed at size {} by {} of those before, and {} of the new ones",
+                verified.receipt.index,
+                change.version,
+                change.set(0).names(),
+                verified.checkpoint.size,
+                by(&followed.before),
+                by(&followed.after)
+            ));
+            self.later.push((verified.receipt.index, followed.policy));
+        }
+        Ok(())
+    }
+
+    /// The changes of the replicas that were followed, a line each.
+    pub(super) fn steps(&self) -> &[String] {
+        &self.steps
     }
 
     /// Judges a checkpoint that the log has signed.
     fn judge(&self, place: &str, note: &str, checkpoint: &Checkpoint) -> Result<(), Failure> {
-        let judged = self.policy.judge(note).map_err(|error| refused(place, &error))?;
+        let later = self.later.iter().rfind(|(index, _)| *index < checkpoint.size);
+        let policy = later.map_or(&self.policy, |(_, policy)| policy);
+        let judged = policy.judge(note).map_err(|error| refused(place, &error))?;
         if !judged.met {
             let (size, policy) = (checkpoint.size, &self.place);
             let what = format!(
-                "the policy {policy} is not met by the checkpoint of size {size}: {judged}. A later checkpoint may have more cosignatures: ask for it (`?witnessed=true`)"
+                "the policy {policy} is not met by the checkpoint of size {size}: {judged}. A later checkpoint may have more cosignatures: ask for it (`?witnessed=true`). If the replicas have changed since the policy was made, give the newest keys document (--keys)"
             );
             return Err(refused(place, &what));
         }

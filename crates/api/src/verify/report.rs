@@ -42,6 +42,9 @@ impl Report {
     pub(super) fn print(self, as_json: bool, verified: bool) {
         if as_json {
             let mut answer = json!({"verified": verified, "items": self.items});
+            if let Some(judge) = self.judge.as_ref().filter(|judge| !judge.steps().is_empty()) {
+                answer["replicas"] = json!(judge.steps());
+            }
             if let Some(together) = self.together {
                 answer["together"] = together;
             }
@@ -52,6 +55,9 @@ impl Report {
         }
         for line in self.lines {
             say(&line);
+        }
+        for step in self.judge.iter().flat_map(|judge| judge.steps()) {
+            say(&dim(&format!("policy followed: {}", harmless(step))));
         }
     }
 

@@ -6,9 +6,9 @@ use ledger::{
     ident::Ident,
     log::{
         cosignature::Cosigner,
+        members::Member,
         note::Vkey,
         policy::{self, Log},
-        replicas::Member,
     },
 };
 use serde::{Deserialize, Serialize};

@@ -161,7 +161,9 @@ impl Derived {
                 self.reports.note(source, view.scope(), (index, view.origin.time));
             }
             Kind::Access => self.access_entry(index, view, report),
-            Kind::Genesis | Kind::Key if !take_key(&mut self.signing, index, view) => {
+            Kind::Genesis | Kind::Key | Kind::Members
+                if !take_key(&mut self.signing, index, view) =>
+            {
                 report.find(format!("entry {index}: not a {} entry", view.kind.as_str()));
             }
             Kind::Evidence if is_reason(view) => {}

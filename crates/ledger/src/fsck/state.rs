@@ -9,16 +9,21 @@ use crate::{
     log::note::Vkey,
     post::{Keys, LogKey, SYSTEM, source_key},
     sequence::Sequence,
-    system::{Genesis, KeyText},
+    system::{Genesis, KeyText, members::MembersChange},
 };
 use std::collections::BTreeMap;
 
-/// Updates the signing keys by a genesis or key entry. `false` if the entry is neither.
+/// Updates the signing keys by a genesis or key entry, and the replicas by a members entry. `false` if the entry is none of them.
 pub fn take_key(keys: &mut Keys, index: u64, view: &View<'_>) -> bool {
     if view.kind == Kind::Genesis {
         let genesis = view.event_as::<Genesis>();
         *keys = genesis.as_ref().map(Keys::of_genesis).unwrap_or_default();
         return genesis.is_some();
+    }
+    if view.kind == Kind::Members {
+        let change = view.event_as::<MembersChange>();
+        change.iter().for_each(|change| keys.changed_members(change, index));
+        return change.is_some();
     }
     let number = |name| view.at(&["event", name]).and_then(Value::as_u64);
     let vkey = view.text(&["event", "vkey"]).and_then(|text| Vkey::parse(text).ok());
@@ -77,6 +82,7 @@ pub fn subject_of(view: &View<'_>) -> Option<Subject> {
         | Kind::Signer
         | Kind::Sources
         | Kind::Retention
+        | Kind::Members
         | Kind::Prune
         | Kind::Delivery
         | Kind::Alert

@@ -5,8 +5,9 @@ use crate::{
     guard,
     journal::Journal,
     log::{
+        members,
         merkle::{self, Edge, Hash},
-        replicas::{Certified, Members},
+        replicas::{self, Certified, Members},
     },
     post::Log,
     reader::{self, Published},
@@ -17,9 +18,11 @@ use crate::{
 use std::sync::Arc;
 
 /// What is shown at the start: `stored`, if a majority has cosigned it; otherwise nothing yet.
-pub(super) fn shown(members: &Members, log: &Log, stored: Published) -> Published {
+pub(super) fn shown(own: &Members, log: &Log, stored: Published) -> Published {
     let keys = |size| log.keys.signing(size).cloned().collect();
-    let certified = members.certified(&stored.checkpoint, &log.origin, keys);
+    let size = replicas::size_of(&stored.checkpoint);
+    let set = members::in_force(own.sets(&log.keys.members), size);
+    let certified = replicas::certified(&stored.checkpoint, &log.origin, keys, set);
     let fits = certified.is_ok_and(|certified| {
         let of = certified.checkpoint;
         (of.size, of.root) == (stored.size, stored.root) && stored.edge.root() == stored.root
@@ -72,6 +75,23 @@ impl Ledger {
         Ok(reader::load_edge(&*self.store, tenant.number, size)?.root())
     }
 
+    /// The step to a set of replicas, if it is stored: the receipt of its entry under a checkpoint of both sets.
+    pub fn step(&self, tenant: &Tenant, version: u64) -> Result<Option<String>, store::Error> {
+        let step = self.store.get(Family::Meta, &step_key(tenant, version))?;
+        Ok(step.and_then(|bytes| String::from_utf8(bytes).ok()))
+    }
+
+    /// Stores the step to a set of replicas.
+    pub fn keep_step(
+        &self,
+        tenant: &Tenant,
+        version: u64,
+        receipt: &[u8],
+    ) -> Result<(), store::Error> {
+        let write = ((Family::Meta, step_key(tenant, version)), Some(receipt.to_vec()));
+        self.store.commit(std::iter::once(write))
+    }
+
     /// Stores what is shown, in place of what was shown in the same second.
     pub fn keep_shown(&self, tenant: &Tenant, published: &Published) -> Result<(), store::Error> {
         let (number, bytes) = (tenant.number, published.checkpoint.as_bytes().to_vec());
@@ -86,4 +106,9 @@ impl Ledger {
         ];
         self.store.commit(writes.into_iter())
     }
+}
+
+/// `meta` key `"step" ‖ log ‖ version`.
+fn step_key(tenant: &Tenant, version: u64) -> Vec<u8> {
+    [&tenant.number.meta("step")[..], &version.to_be_bytes()].concat()
 }

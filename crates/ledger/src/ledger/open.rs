@@ -174,7 +174,7 @@ impl Ledger {
         let published = writer::published(&log, String::new());
         let journal = journal.unwrap_or_else(|| super::embedded(&self.store, &log));
         let tenant = Tenant::new(&log, keyring, journal, published, self.options.clock);
-        let tenant = tenant.cosigned_by(self.options.replicas.as_ref());
+        let tenant = tenant.cosigned_by(self.options.replicas.as_ref(), &log);
         let tenant = Arc::new(tenant.claiming(self.options.one_signer));
         // A replica with its old guard signs nothing until it has posted as far as was signed.
         let must_reach = self.marks.get(&log.origin).filter(|mark| mark.size > 0).cloned();
@@ -323,7 +323,7 @@ fn open_log(
         None => shown,
     };
     let tenant = Tenant::new(&log, keyring, journal, shown, options.clock);
-    let tenant = tenant.cosigned_by(options.replicas.as_ref());
+    let tenant = tenant.cosigned_by(options.replicas.as_ref(), &log);
     let tenant = Arc::new(tenant.claiming(options.one_signer));
     tenant.set_must_reach(must_reach.clone());
     let mut no_keys = no_keys.map(Error::from);

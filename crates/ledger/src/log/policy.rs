@@ -3,9 +3,11 @@
 //! Read strictly, from bytes: names are octets and no text. Every mistake has its line.
 
 mod first;
+mod follow;
 mod read;
 
 pub use first::first;
+pub use follow::{Followed, NotFollowed};
 
 use super::{
     cosignature::{self, Cosigner},

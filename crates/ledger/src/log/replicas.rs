@@ -2,42 +2,32 @@
 //!
 //! It is one operator's quorum, not independent witnesses.
 
+mod holding;
+
+pub use holding::Holding;
+
 use super::{
     checkpoint::{self, Checkpoint},
-    cosignature::{self, Cosigner, CosignerKey},
+    cosignature::{self, CosignerKey},
+    members::{self, Member, MemberSet},
     note::{self, Vkey},
 };
 use crate::ident::Ident;
 use data_encoding::BASE64;
 use serde::{Deserialize, Serialize};
 
-/// Fewest replicas: with two, the loss of one would stop both.
-pub const REPLICAS_MIN: usize = 3;
-/// Most replicas. A note has room for their cosignatures beside those of witnesses.
-pub const REPLICAS_MAX: usize = 7;
-
-/// One replica.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Member {
-    /// Its name in the configuration.
-    pub name: Ident,
-    /// Its public key.
-    pub key: Cosigner,
-}
-
-/// All replicas, as one of them knows them.
+/// This replica, and the first set of replicas, as its configuration has them.
 pub struct Members {
-    own: Ident,
+    own: Member,
     key: CosignerKey,
-    all: Vec<Member>,
-    keys: Vec<Cosigner>,
+    first: MemberSet,
 }
 
 impl std::fmt::Debug for Members {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Members")
             .field("own", &self.own)
-            .field("all", &self.all)
+            .field("first", &self.first)
             .finish_non_exhaustive()
     }
 }
@@ -49,8 +39,10 @@ pub struct Certified {
     pub checkpoint: Checkpoint,
     /// The note: the log's signatures, then the cosignatures.
     pub note: String,
-    /// Positions of the members that cosigned.
-    pub by: Vec<usize>,
+    /// Names of the members that cosigned, in the order of their lines.
+    pub by: Vec<Ident>,
+    /// Version of the set that was held to be in force at its size.
+    pub version: u64,
 }
 
 /// A replica's statement that a process of its starts, after the one whose statement has the sequence `after`. So an old
@@ -84,9 +76,11 @@ pub enum Uncertified {
     /// A key that must sign this size has not.
     #[error("a key that must sign size {0} has not signed")]
     Unsigned(u64),
-    /// Too few replicas have cosigned.
-    #[error("{got} replicas have cosigned, and {least} must")]
+    /// Too few replicas of a set have cosigned.
+    #[error("{got} replicas of the set {version} have cosigned, and {least} must")]
     Minority {
+        /// Version of the set.
+        version: u64,
         /// How many have.
         got: usize,
         /// How many must.
@@ -95,58 +89,46 @@ pub enum Uncertified {
 }
 
 impl Members {
-    /// Checks that these can be the replicas of a log, and that `key` is the one of `own`.
-    pub fn new(own: Ident, key: CosignerKey, all: Vec<Member>) -> Result<Self, String> {
-        if !(REPLICAS_MIN..=REPLICAS_MAX).contains(&all.len()) {
-            return Err(format!(
-                "{} members: {REPLICAS_MIN} to {REPLICAS_MAX} are needed, with this one among them",
-                all.len()
-            ));
+    /// Checks that `first` can be the first replicas of a log, and that `key` is the one of `own`. This replica may have come
+    /// later: then it is not among them.
+    pub fn new(own: Ident, key: CosignerKey, first: Vec<Member>) -> Result<Self, String> {
+        if let Some(wrong) = members::mistake(&first) {
+            return Err(wrong);
         }
-        for (at, member) in all.iter().enumerate() {
-            let is_same = |other: &&Member| {
-                other.name == member.name
-                    || other.key.public_bytes() == member.key.public_bytes()
-                    || other.key.name() == member.key.name()
-            };
-            if let Some(other) = all[..at].iter().find(is_same) {
-                return Err(format!(
-                    "members {} and {}: each replica has a name and a key of its own",
-                    other.name, member.name
-                ));
-            }
-        }
-        let listed = all.iter().find(|member| member.name == own);
-        let listed = listed.ok_or_else(|| format!("{own} is not among the members"))?;
-        if listed.key != *key.public() {
+        let listed = first.iter().find(|member| member.name == own);
+        if let Some(listed) = listed.filter(|listed| listed.key != *key.public()) {
             return Err(format!(
                 "the key file holds {}, and the member {own} is listed with {}: a key is never copied",
                 key.public().label(),
                 listed.key.label()
             ));
         }
-        let keys = all.iter().map(|member| member.key.clone()).collect();
-        Ok(Self { own, key, all, keys })
+        let copied = first.iter().find(|one| one.name != own && one.key == *key.public());
+        if let Some(copied) = copied {
+            return Err(format!("{own} has the key of {}: a key is never copied", copied.name));
+        }
+        let own = Member { name: own, key: key.public().clone() };
+        Ok(Self { own, key, first: MemberSet::first(first) })
     }
 
     /// Name of this replica.
     pub fn own(&self) -> &Ident {
+        &self.own.name
+    }
+
+    /// This replica's name and public key.
+    pub fn this(&self) -> &Member {
         &self.own
     }
 
-    /// All replicas, this one among them.
-    pub fn all(&self) -> &[Member] {
-        &self.all
+    /// The first set of replicas, as it is configured.
+    pub fn first(&self) -> &MemberSet {
+        &self.first
     }
 
-    /// The place of this replica among the members.
-    pub fn rank(&self) -> usize {
-        self.all.iter().position(|member| member.name == self.own).unwrap_or_default()
-    }
-
-    /// How many must cosign.
-    pub fn majority(&self) -> usize {
-        self.all.len() / 2 + 1
+    /// The sets of a log, oldest first: those that its entries name, or the first one alone.
+    pub fn sets<'a>(&'a self, named: &'a [MemberSet]) -> &'a [MemberSet] {
+        if named.is_empty() { std::slice::from_ref(&self.first) } else { named }
     }
 
     /// This replica's cosignature of a checkpoint: a line.
@@ -156,42 +138,55 @@ impl Members {
 
     /// This replica's statement that a process of its starts.
     pub fn start(&self, origin: &str, process: &str, after: u64) -> Start {
-        let message = Start::message(origin, &self.own, process, after);
+        let message = Start::message(origin, self.own(), process, after);
         let signature = BASE64.encode(&self.key.sign(&message));
         Start { process: process.into(), after, signature }
     }
 
     /// True if a statement was made with this replica's key, for this log.
     pub fn is_own_start(&self, origin: &str, start: &Start) -> bool {
-        let message = Start::message(origin, &self.own, &start.process, start.after);
+        let message = Start::message(origin, self.own(), &start.process, start.after);
         let signature = BASE64.decode(start.signature.as_bytes());
         signature.is_ok_and(|signature| self.key.public().has_signed(&message, &signature))
     }
+}
 
-    /// True if `line` is `member`'s cosignature of this note.
-    pub fn has_cosigned(&self, member: usize, note: &str, line: &str) -> bool {
-        let key = self.keys.get(member).map(std::slice::from_ref).unwrap_or_default();
-        let one_line = line.ends_with('\n') && line.matches('\n').count() == 1;
-        one_line
-            && cosignature::open(&format!("{note}{line}"), key).is_ok_and(|found| found.len() == 1)
-    }
+/// True if `line` is `member`'s cosignature of this note.
+pub fn has_cosigned(member: &Member, note: &str, line: &str) -> bool {
+    let one_line = line.ends_with('\n') && line.matches('\n').count() == 1;
+    let key = std::slice::from_ref(&member.key);
+    one_line && cosignature::open(&format!("{note}{line}"), key).is_ok_and(|found| found.len() == 1)
+}
 
-    /// Reads a checkpoint of the log `origin`. `signing`: the keys that must sign a size.
-    pub fn certified(
-        &self,
-        note: &str,
-        origin: &str,
-        signing: impl Fn(u64) -> Vec<Vkey>,
-    ) -> Result<Certified, Uncertified> {
-        let checkpoint = proposed(note, origin, signing)?;
-        let cosigned = cosignature::open(note, &self.keys)?;
-        let (got, least) = (cosigned.len(), self.majority());
+/// Reads a checkpoint of the log `origin` that a majority of each of these sets has cosigned; the first of them is in force. `signing`: the keys that must
+/// sign a size.
+pub fn certified<'a>(
+    note: &str,
+    origin: &str,
+    signing: impl Fn(u64) -> Vec<Vkey>,
+    sets: impl IntoIterator<Item = &'a MemberSet>,
+) -> Result<Certified, Uncertified> {
+    let checkpoint = proposed(note, origin, signing)?;
+    let mut by: Vec<Ident> = Vec::new();
+    let mut version = None;
+    for set in sets {
+        let cosigners = set.cosigners(note)?;
+        let (got, least) = (cosigners.len(), set.majority());
         if got < least {
-            return Err(Uncertified::Minority { got, least });
+            return Err(Uncertified::Minority { version: set.version, got, least });
         }
-        let by = cosigned.into_iter().map(|one| one.by).collect();
-        Ok(Certified { checkpoint, note: note.to_owned(), by })
+        let new = cosigners.into_iter().filter(|one| !by.contains(&one.name)).collect::<Vec<_>>();
+        by.extend(new.into_iter().map(|one| one.name.clone()));
+        version.get_or_insert(set.version);
     }
+    // No set is no majority of any.
+    let version = version.ok_or(Uncertified::Minority { version: 0, got: 0, least: 1 })?;
+    Ok(Certified { checkpoint, note: note.to_owned(), by, version })
+}
+
+/// The size that a note says. 0 if it says none.
+pub fn size_of(note: &str) -> u64 {
+    note.lines().nth(1).and_then(|line| line.parse().ok()).unwrap_or_default()
 }
 
 /// Reads a checkpoint of the log `origin` that every key that must sign its size has signed, and replicas may not have
@@ -201,7 +196,7 @@ pub fn proposed(
     origin: &str,
     signing: impl Fn(u64) -> Vec<Vkey>,
 ) -> Result<Checkpoint, Uncertified> {
-    let size = note.lines().nth(1).and_then(|line| line.parse().ok()).unwrap_or_default();
+    let size = size_of(note);
     let keys = signing(size);
     let opened = checkpoint::open(note, &keys)?;
     if opened.checkpoint.origin != origin {
@@ -216,7 +211,7 @@ pub fn proposed(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::log::{merkle::leaf_hash, note::Signer};
+    use crate::log::{cosignature::Cosigner, merkle::leaf_hash, note::Signer};
 
     fn key(name: &str) -> CosignerKey {
         CosignerKey::new(&format!("log.example/replicas/{name}"), &[name.as_bytes()[0]; 32])
@@ -247,7 +242,7 @@ mod tests {
         let line = |at: usize| three[at].cosign(7, &checkpoint);
         let check = |lines: &[String], is_certified: bool| {
             let note = format!("{note}{}", lines.concat());
-            let found = three[0].certified(&note, ORIGIN, |_| vec![vkey.clone()]);
+            let found = certified(&note, ORIGIN, |_| vec![vkey.clone()], [three[0].first()]);
             assert_eq!(found.is_ok(), is_certified, "{note}");
         };
         check(&[], false);
@@ -263,12 +258,20 @@ mod tests {
         let other = Checkpoint { root: leaf_hash(b"two"), ..checkpoint.clone() };
         check(&[three[0].cosign(7, &other), three[1].cosign(7, &other)], false);
         let cosigned = format!("{note}{}{}", line(0), line(1));
-        let of_another = three[0].certified(&cosigned, "log.example/other", |_| vec![vkey.clone()]);
+        let of_another =
+            certified(&cosigned, "log.example/other", |_| vec![vkey.clone()], [three[0].first()]);
         assert!(matches!(of_another, Err(Uncertified::Origin(_))));
         let another = Signer::new(ORIGIN, &[8; 32]).vkey().clone();
-        let two = three[0].certified(&cosigned, ORIGIN, |_| vec![vkey.clone(), another.clone()]);
+        let two = certified(
+            &cosigned,
+            ORIGIN,
+            |_| vec![vkey.clone(), another.clone()],
+            [three[0].first()],
+        );
         assert_eq!(two, Err(Uncertified::Unsigned(1)));
-        assert!(three[0].certified(&cosigned, ORIGIN, |_| vec![another.clone()]).is_err());
+        assert!(
+            certified(&cosigned, ORIGIN, |_| vec![another.clone()], [three[0].first()]).is_err()
+        );
     }
 
     #[test]
@@ -295,10 +298,10 @@ mod tests {
         }
         let log = Vkey::parse(&text(&vectors["log_key"])).unwrap();
         for case in vectors["values"].as_array().unwrap() {
-            let found = a.certified(&text(&case["note"]), &origin, |_| vec![log.clone()]);
+            let found =
+                certified(&text(&case["note"]), &origin, |_| vec![log.clone()], [a.first()]);
             let by = found.ok().map(|found| {
-                let mut names: Vec<_> =
-                    found.by.iter().map(|at| a.all()[*at].name.to_string()).collect();
+                let mut names: Vec<_> = found.by.iter().map(ToString::to_string).collect();
                 names.sort();
                 names
             });
@@ -312,10 +315,29 @@ mod tests {
         let (checkpoint, note, _) = proposal();
         let members = of("b", &["a", "b", "c"]).unwrap();
         let line = members.cosign(7, &checkpoint);
-        assert!(members.has_cosigned(1, &note, &line) && !members.has_cosigned(0, &note, &line));
-        assert!(!members.has_cosigned(1, &note, &format!("{line}{line}")));
-        assert!(!members.has_cosigned(9, &note, &line));
-        assert!(!members.has_cosigned(1, &note, ""));
+        assert!(has_cosigned(members.this(), &note, &line));
+        assert!(!has_cosigned(&member("a"), &note, &line));
+        assert!(!has_cosigned(members.this(), &note, &format!("{line}{line}")));
+        assert!(!has_cosigned(members.this(), &note, ""));
+    }
+
+    #[test]
+    fn p21_a_change_needs_a_majority_of_both_sets() {
+        let (checkpoint, note, vkey) = proposal();
+        let old = of("a", &["a", "b", "c"]).unwrap();
+        let new = MemberSet { version: 1, index: 0, members: ["a", "d", "e"].map(member).into() };
+        let check = |names: &[&str], is_certified: bool| {
+            let lines = names.iter().map(|name| key(name).cosign(7, &checkpoint.text()));
+            let note = format!("{note}{}", lines.collect::<String>());
+            let both = certified(&note, ORIGIN, |_| vec![vkey.clone()], [old.first(), &new]);
+            assert_eq!(both.is_ok(), is_certified, "{names:?}");
+        };
+        check(&["a", "b"], false);
+        check(&["a", "d"], false);
+        check(&["b", "c", "a"], false);
+        check(&["a", "b", "d"], true);
+        check(&["b", "c", "d", "e"], true);
+        assert!(certified(&note, ORIGIN, |_| vec![vkey.clone()], []).is_err(), "no set is none");
     }
 
     #[test]
@@ -342,7 +364,7 @@ mod tests {
         };
         check("a", &["a", "b", "c"], true);
         check("a", &["a", "b"], false);
-        check("a", &["b", "c", "d"], false);
+        check("x", &["b", "c", "d"], true);
         check("a", &["a", "b", "b"], false);
         check("a", &["a", "b", "c", "d", "e", "f", "g", "h"], false);
         let copied = Member { name: Ident::new("d").unwrap(), key: member("b").key };
@@ -350,8 +372,5 @@ mod tests {
         assert!(Members::new(Ident::new("a").unwrap(), key("a"), all).is_err(), "a copied key");
         let all = ["a", "b", "c"].map(member).into();
         assert!(Members::new(Ident::new("a").unwrap(), key("b"), all).is_err(), "another's key");
-        assert_eq!(of("a", &["a", "b", "c"]).unwrap().majority(), 2);
-        assert_eq!(of("a", &["a", "b", "c", "d"]).unwrap().majority(), 3);
-        assert_eq!(of("b", &["a", "b", "c", "d", "e"]).unwrap().majority(), 3);
     }
 }

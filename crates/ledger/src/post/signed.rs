@@ -90,7 +90,7 @@ impl Log {
         keys.iter().any(made_here) || envelope::verify(&keys, place, body, header)
     }
 
-    fn save_keys(&mut self, changes: &mut Changes<'_>) {
+    pub(super) fn save_keys(&mut self, changes: &mut Changes<'_>) {
         self.position.keys = digest_of_keys(&self.keys);
         changes.put(Family::Meta, self.number.meta("keys"), store::to_json(&self.keys));
     }
@@ -125,6 +125,7 @@ impl Log {
                 "alert" => self.post_alert(changes, origin, message, subject),
                 "incident" => self.post_incident(changes, origin, message, subject),
                 "delivery" => self.post_delivery(changes, origin, message, subject),
+                "members" => self.post_members(changes, origin, message, subject),
                 "retention" => self.post_retention(changes, origin, message, subject)?,
                 "policy" => self.post_policy(changes, origin, message, subject)?,
                 "gap" => self.post_hole(changes, origin, message, subject)?,

@@ -4,6 +4,7 @@ use super::{freezes::Freezes, identities::Identities, in_force::Policies, kept::
 use crate::{
     entry::Prior,
     log::{
+        members::MemberSet,
         merkle::{Hash, empty_root},
         note::Vkey,
     },
@@ -182,6 +183,10 @@ pub struct Keys {
     /// token is issued.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub agent: Vec<KeyText>,
+    /// Every set of replicas that cosigned, oldest first: the first one, then one for each change. Empty until the first change:
+    /// then the set is in the configuration.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub members: Vec<MemberSet>,
 }
 
 impl Keys {
@@ -198,6 +203,7 @@ impl Keys {
             journal: genesis.journal_keys.clone(),
             token: genesis.token_keys.clone(),
             agent: Vec::new(),
+            members: Vec::new(),
         }
     }
 

@@ -125,6 +125,7 @@ fn p6_golden_journals_give_the_golden_logs() {
         "policy",
         "budgets",
         "sources",
+        "members",
         "retention",
         "prune",
         "probe",

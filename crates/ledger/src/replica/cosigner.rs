@@ -25,9 +25,15 @@ pub struct Said {
     pub cosigned: u64,
     /// Tree size that it shows.
     pub shown: u64,
+    /// Digest of the set of replicas that it holds to be in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set: Option<String>,
     /// The cosignature: a line of the note.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub line: Option<String>,
+    /// That it has the file of a key which was asked for: a signature, in base64.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holding: Option<String>,
     /// Why there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,
@@ -36,8 +42,13 @@ pub struct Said {
 impl Quorum {
     /// Answers a request: a note that is proposed, or nothing, which asks how this replica stands.
     pub(super) async fn answer(&self, body: Vec<u8>) -> Vec<u8> {
-        let (mut line, mut refused) = (None, None);
-        if !body.is_empty() {
+        let (mut line, mut refused, mut holding) = (None, None, None);
+        if let Some(said) = self.holding(&body) {
+            match said {
+                Ok(signature) => holding = Some(signature),
+                Err(why) => refused = Some(why),
+            }
+        } else if !body.is_empty() {
             let said = match std::str::from_utf8(&body) {
                 Ok(note) => self.cosign(note).await,
                 Err(_) => Err("it is no text".into()),
@@ -47,7 +58,7 @@ impl Quorum {
                 Err(why) => refused = Some(why),
             }
         }
-        let said = Said { line, refused, ..self.stands() };
+        let said = Said { line, refused, holding, ..self.stands() };
         serde_json::to_vec(&said).unwrap_or_default()
     }
 
@@ -65,7 +76,9 @@ impl Quorum {
             journal,
             cosigned,
             shown: self.tenant.published().size,
+            set: Some(self.replica().set().digest()),
             line: None,
+            holding: None,
             refused: None,
         }
     }
@@ -93,10 +106,21 @@ impl Quorum {
         if let Some(reason) = self.tenant.halted() {
             return Err(format!("its log is halted: {reason}"));
         }
+        if let Some(why) = self.not_asked() {
+            return Err(why);
+        }
         if !self.seen.borrow().is_whole {
             return Err("it has just started, and does not know the register yet".into());
         }
         self.guard.place().check().map_err(|error| error.to_string())
+    }
+
+    /// Why nobody needs a cosignature of this replica: it is not in the set in force, and not in one that must still agree to a
+    /// change.
+    fn not_asked(&self) -> Option<String> {
+        let needed = self.needed(self.replica().ready().borrow().size);
+        let is_needed = needed.iter().any(|set| set.has(self.replica().members.this()));
+        if is_needed { None } else { self.replica().not_a_member() }
     }
 
     /// Cosigns a checkpoint of what is posted here. The root is computed from the stored tiles, and the guard is durable

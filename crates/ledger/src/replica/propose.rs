@@ -7,10 +7,17 @@ use super::{Quorum, cosigner::Said};
 use crate::{
     ident::Ident,
     journal::{Error, jetstream::register::Register},
-    log::{checkpoint::Checkpoint, replicas::Certified},
+    log::{
+        checkpoint::Checkpoint,
+        members::{self, Member, MemberSet},
+        replicas::{Certified, has_cosigned},
+    },
     tenant::Ready,
 };
-use std::{collections::BTreeMap, time::Duration, time::Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
 use tokio::task::JoinSet;
 
 /// How long a replica lets the others propose first, times its place among them.
@@ -24,6 +31,26 @@ const SWAP_AGAIN: Duration = Duration::from_millis(100);
 const SWAPS_MAX: usize = 50;
 /// Longest wait for the value that won instead.
 const WINNER_WAIT: Duration = Duration::from_secs(2);
+
+/// Cosignatures of a proposal, and why others did not cosign it.
+#[derive(Default)]
+struct Collected {
+    by: Vec<Member>,
+    lines: BTreeMap<Ident, String>,
+    refused: BTreeMap<Ident, String>,
+}
+
+impl Collected {
+    fn take(&mut self, by: &Member, line: String) {
+        self.by.push(by.clone());
+        self.lines.insert(by.name.clone(), line);
+    }
+
+    fn has_majorities(&self, needed: &[MemberSet]) -> bool {
+        let count = |set: &MemberSet| self.by.iter().filter(|one| set.has(one)).count();
+        needed.iter().all(|set| count(set) >= set.majority())
+    }
+}
 
 /// Why a proposal came to nothing.
 enum Failed {
@@ -65,7 +92,7 @@ impl Quorum {
                 continue;
             }
             if !self.replica().leads() {
-                let turn = TURN * u32::try_from(self.replica().members.rank() + 1).unwrap_or(1);
+                let turn = TURN * u32::try_from(self.rank() + 1).unwrap_or(1);
                 let news = seen.wait_for(|seen| seen.size() > known);
                 if tokio::time::timeout(turn, news).await.is_ok() {
                     continue;
@@ -94,6 +121,12 @@ impl Quorum {
             return Ok(());
         };
         let Checkpoint { size, root, .. } = newest.checkpoint;
+        let sets = self.replica().sets();
+        let in_force = members::in_force(&sets, size).map_or(0, |set| set.version);
+        if newest.version != in_force {
+            self.revoke(&newest, in_force);
+            return Ok(());
+        }
         if self.tenant.published().size >= size {
             return Ok(());
         }
@@ -117,50 +150,70 @@ impl Quorum {
         let checkpoint = Checkpoint { origin: self.tenant.origin.clone(), size, root };
         let note = self.tenant.sign(&checkpoint, ready.keys.signing(size));
         let note = note.map_err(|error| own(&error))?;
-        let lines = self.collect(&note).await?;
-        let by = lines.keys().copied().collect();
+        let needed = self.needed(size);
+        let version = needed.first().map_or(0, |set| set.version);
+        let lines = self.collect(&note, &needed).await?;
+        let by = lines.keys().cloned().collect();
         let note: String = std::iter::once(note).chain(lines.into_values()).collect();
-        self.swap(register, Certified { checkpoint, note, by }).await.map_err(Failed::Register)
+        let certified = Certified { checkpoint, note, by, version };
+        self.put_steps(register, &certified).await.map_err(Failed::Register)?;
+        self.swap(register, certified).await.map_err(Failed::Register)
     }
 
-    /// The cosignatures of a majority, by the place of the member.
-    async fn collect(&self, note: &str) -> Result<BTreeMap<usize, String>, Failed> {
-        let members = &self.replica().members;
+    /// The place of this replica in the set in force; that of one more if it is not in it.
+    fn rank(&self) -> usize {
+        let (set, own) = (self.replica().set(), self.replica().members.this());
+        set.members.iter().position(|one| one == own).unwrap_or(set.members.len())
+    }
+
+    /// The cosignatures of a majority of each of these sets, by the name of the member.
+    async fn collect(
+        &self,
+        note: &str,
+        needed: &[MemberSet],
+    ) -> Result<BTreeMap<Ident, String>, Failed> {
+        let own = &self.replica().members;
+        // A replaced member may have the name of its successor: whoever answers is the one whose key has cosigned.
+        let members: Vec<&Member> = needed.iter().flat_map(|set| &set.members).collect();
+        let names: BTreeSet<&Ident> = members.iter().map(|member| &member.name).collect();
         let mut asked = JoinSet::new();
-        for (at, member) in members.all().iter().enumerate() {
-            if member.name != *members.own() {
-                let (peers, name) = (self.peers.clone(), member.name.clone());
-                let body = note.as_bytes().to_vec();
-                asked.spawn(async move { (at, peers.ask(&name, body, ANSWER_WAIT).await) });
-            }
+        for name in names.into_iter().filter(|name| *name != own.own()) {
+            let (peers, name, body) = (self.peers.clone(), name.clone(), note.as_bytes().to_vec());
+            asked.spawn(async move {
+                let answer = peers.ask(&name, body, ANSWER_WAIT).await;
+                (name, answer)
+            });
         }
-        let mut lines = BTreeMap::new();
-        let mut refused = BTreeMap::new();
+        let mut collected = Collected::default();
         match self.cosign(note).await {
-            Ok(line) => drop(lines.insert(members.rank(), line)),
-            Err(why) => drop(refused.insert(members.own().clone(), why)),
+            Ok(line) => collected.take(own.this(), line),
+            Err(why) => drop(collected.refused.insert(own.own().clone(), why)),
         }
-        while lines.len() < members.majority()
+        while !collected.has_majorities(needed)
             && let Some(answer) = asked.join_next().await
         {
-            let Ok((at, answer)) = answer else { continue };
-            let name = &members.all()[at].name;
-            let line = self.heard(name, answer).and_then(|said| {
+            let Ok((name, answer)) = answer else { continue };
+            let line = self.heard(&name, answer).and_then(|said| {
                 let line = said.line.ok_or(said.refused.unwrap_or_else(|| "no answer".into()))?;
-                let is_its = members.has_cosigned(at, note, &line);
-                if is_its { Ok(line) } else { Err("its cosignature is wrong".into()) }
+                let mut of_name = members.iter().filter(|member| member.name == name);
+                let by = of_name.find(|member| has_cosigned(member, note, &line));
+                by.map(|by| (*by, line)).ok_or_else(|| "its cosignature is wrong".into())
             });
             match line {
-                Ok(line) => drop(lines.insert(at, line)),
+                Ok((by, line)) => collected.take(by, line),
                 Err(why) => {
-                    self.replica().note_peer(name, |peer| peer.says = Some(why.clone()));
-                    refused.insert(name.clone(), why);
+                    self.replica().note_peer(&name, |peer| peer.says = Some(why.clone()));
+                    collected.refused.insert(name, why);
                 }
             }
         }
         // The others may still cosign it; nobody waits for them.
         asked.detach_all();
-        if lines.len() < members.majority() { Err(Failed::Minority(refused)) } else { Ok(lines) }
+        if collected.has_majorities(needed) {
+            Ok(collected.lines)
+        } else {
+            Err(Failed::Minority(collected.refused))
+        }
     }
 
     /// Notes what a replica answered.
@@ -177,7 +230,7 @@ impl Quorum {
         self.replica().note_peer(name, |peer| match &said {
             Ok(said) => {
                 (peer.posted, peer.cosigned, peer.shown) = (said.posted, said.cosigned, said.shown);
-                peer.journal = said.journal;
+                (peer.journal, peer.set) = (said.journal, said.set.clone());
                 (peer.heard, peer.says) = (Some(Instant::now()), said.refused.clone());
             }
             Err(why) => peer.says = Some(why.clone()),

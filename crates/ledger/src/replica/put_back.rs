@@ -6,7 +6,10 @@ use crate::{
         Error,
         jetstream::{Connection, register::Register},
     },
-    log::replicas::{Certified, Members},
+    log::{
+        members,
+        replicas::{Certified, Members, certified, size_of},
+    },
     post::Log,
 };
 
@@ -27,20 +30,21 @@ pub enum Put {
 pub async fn put_back(
     (connection, copies): (&Connection, usize),
     tenant: &Ident,
-    (members, log): (&Members, &Log),
+    (replicas, log): (&Members, &Log),
     note: &str,
 ) -> Result<Put, Error> {
-    let certified = |note: &str| -> Option<Certified> {
+    let read = |note: &str| -> Option<Certified> {
         let signing = |size| log.keys.signing(size).cloned().collect();
-        members.certified(note, &log.origin, signing).ok()
+        let set = members::in_force(replicas.sets(&log.keys.members), size_of(note));
+        certified(note, &log.origin, signing, set).ok()
     };
-    let Some(kept) = certified(note) else { return Ok(Put::Nothing) };
+    let Some(kept) = read(note) else { return Ok(Put::Nothing) };
     let register = Register::open(connection, tenant, copies).await?;
     let (seq, value) = register.value().await?;
-    let held = certified(&String::from_utf8_lossy(&value)).map(|held| held.checkpoint.size);
+    let held = read(&String::from_utf8_lossy(&value)).map(|held| held.checkpoint.size);
     if let Some(held) = held.filter(|held| *held >= kept.checkpoint.size) {
         return Ok(Put::There(held));
     }
-    register.swap(seq, members.own(), kept.note.into_bytes()).await?;
+    register.swap(seq, replicas.own(), kept.note.into_bytes()).await?;
     Ok(Put::Back(kept.checkpoint.size))
 }

@@ -74,6 +74,11 @@ impl Seen {
         Took::Wrong
     }
 
+    /// Forgets a checkpoint that turned out to count for nothing, for what was known before.
+    pub fn revoke(&mut self, before: Option<Certified>, why: String) {
+        (self.newest, self.by, self.wrong) = (before.map(Arc::new), None, Some(why));
+    }
+
     /// Notes that this process's start message was followed.
     pub fn started(&mut self, seq: u64) {
         self.own_start = Some(seq);
@@ -92,7 +97,7 @@ mod tests {
 
     fn value(size: u64, root: &[u8]) -> Certified {
         let checkpoint = Checkpoint { origin: "a/l".into(), size, root: leaf_hash(root) };
-        Certified { checkpoint, note: String::new(), by: vec![0, 1] }
+        Certified { checkpoint, note: String::new(), by: Vec::new(), version: 0 }
     }
 
     #[test]
@@ -108,7 +113,7 @@ mod tests {
         check(6, Ok(value(3, b"a")), Took::Newer, 3);
         check(7, Ok(value(2, b"a")), Took::Wrong, 3);
         check(8, Ok(value(3, b"b")), Took::Wrong, 3);
-        check(9, Err(Uncertified::Minority { got: 1, least: 2 }), Took::Wrong, 3);
+        check(9, Err(Uncertified::Minority { version: 0, got: 1, least: 2 }), Took::Wrong, 3);
         check(10, Ok(value(4, b"c")), Took::Newer, 4);
         // A wrong value moves the sequence that the next swap expects, so it stops nobody.
         check(11, Err(Uncertified::Unsigned(4)), Took::Wrong, 4);

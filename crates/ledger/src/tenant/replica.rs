@@ -3,8 +3,10 @@
 use super::Tenant;
 use crate::{
     ident::Ident,
-    log::replicas::Members,
+    keyring,
+    log::{members::MemberSet, note::Vkey, replicas::Members},
     post::{Keys, Log},
+    system::KeyUse,
 };
 use std::{
     collections::BTreeMap,
@@ -38,6 +40,8 @@ pub struct Peer {
     pub cosigned: u64,
     /// Tree size that it shows.
     pub shown: u64,
+    /// Digest of the set of replicas that it holds to be in force; `None` if it did not say.
+    pub set: Option<String>,
     /// When it last answered.
     pub heard: Option<Instant>,
     /// Why it did not answer or cosign the last time.
@@ -55,8 +59,10 @@ pub struct Alarms {
 
 /// What a replica knows of its log and of the other replicas, as far as other modules need it.
 pub struct Replica {
-    /// Who cosigns.
+    /// This replica, and the first set.
     pub members: Arc<Members>,
+    /// Every set that the posted entries name, oldest first. Empty until the first change.
+    named: Mutex<Arc<Vec<MemberSet>>>,
     ready: watch::Sender<Ready>,
     /// True once this process has shown a checkpoint that a majority has cosigned.
     showed: AtomicBool,
@@ -75,6 +81,7 @@ impl Replica {
     pub(super) fn new(members: Arc<Members>) -> Self {
         Self {
             members,
+            named: Mutex::default(),
             ready: watch::Sender::default(),
             showed: AtomicBool::new(false),
             leads: AtomicBool::new(false),
@@ -84,6 +91,58 @@ impl Replica {
             alarms: Mutex::default(),
             begun: Instant::now(),
         }
+    }
+
+    /// Every set of replicas that is posted here, oldest first; the first one is configured.
+    pub fn sets(&self) -> Vec<MemberSet> {
+        let named = Arc::clone(&self.named.lock().expect("no holder of the lock panics"));
+        self.members.sets(&named).to_vec()
+    }
+
+    /// The set of replicas in force where posting is now.
+    pub fn set(&self) -> MemberSet {
+        let named = Arc::clone(&self.named.lock().expect("no holder of the lock panics"));
+        self.members.sets(&named).last().unwrap_or(self.members.first()).clone()
+    }
+
+    /// True if this replica is in the set in force.
+    pub fn is_member(&self) -> bool {
+        self.set().has(self.members.this())
+    }
+
+    /// Why this replica cosigns nothing: it is not, or no longer, in the set in force.
+    pub fn not_a_member(&self) -> Option<String> {
+        let set = self.set();
+        if set.has(self.members.this()) {
+            return None;
+        }
+        let own = self.members.own();
+        let was = self.sets().iter().any(|set| set.has(self.members.this()));
+        let key = set.members.iter().any(|one| one.name == *own);
+        Some(if key {
+            format!(
+                "the replicas (version {}) have {own} with another key than this one's",
+                set.version
+            )
+        } else if was {
+            format!(
+                "{own} was removed from the replicas: version {} has {}",
+                set.version,
+                set.names()
+            )
+        } else {
+            format!(
+                "{own} is not one of the replicas yet: version {} has {}",
+                set.version,
+                set.names()
+            )
+        })
+    }
+
+    /// True if the configuration has another first set than the log names.
+    pub fn first_differs(&self) -> bool {
+        let sets = self.sets();
+        sets.first().is_some_and(|first| first.members != self.members.first().members)
     }
 
     /// Time since this process opened the log.
@@ -119,6 +178,7 @@ impl Replica {
 
     /// Notes how far posting came. `size`: 0 while nothing may be cosigned.
     pub(crate) fn set_ready(&self, size: u64, log: &Log) {
+        self.set_named(log);
         self.ready.send_modify(|ready| {
             ready.size = size;
             ready.journal = log.position.posted;
@@ -128,11 +188,20 @@ impl Replica {
         });
     }
 
+    /// Notes which sets the posted entries name.
+    pub(crate) fn set_named(&self, log: &Log) {
+        let mut named = self.named.lock().expect("no holder of the lock panics");
+        if named.len() != log.keys.members.len() {
+            *named = Arc::new(log.keys.members.clone());
+        }
+    }
+
     /// Journal sequence up to which every replica has posted, this one too. 0 while one of them has not been heard: what it
     /// lacks, it could never post if it were gone.
     pub fn posted_by_all(&self) -> u64 {
         let peers = self.peers();
-        let others = self.members.all().iter().filter(|member| member.name != *self.members.own());
+        let set = self.set();
+        let others = set.members.iter().filter(|member| *member != self.members.this());
         let others = others.map(|member| {
             peers
                 .get(&member.name)
@@ -185,14 +254,38 @@ impl Replica {
 impl Tenant {
     /// The same for a log that replicas cosign.
     #[must_use]
-    pub(crate) fn cosigned_by(mut self, members: Option<&Arc<Members>>) -> Self {
-        self.replica = members.map(|members| Replica::new(Arc::clone(members)));
+    pub(crate) fn cosigned_by(mut self, members: Option<&Arc<Members>>, log: &Log) -> Self {
+        self.replica = members.map(|members| {
+            let replica = Replica::new(Arc::clone(members));
+            replica.set_named(log);
+            replica
+        });
         self
     }
 
     /// What this replica knows, if replicas cosign the log.
     pub fn replica(&self) -> Option<&Replica> {
         self.replica.as_ref()
+    }
+
+    /// Reads the files of keys that came since they were read.
+    pub fn refresh_keys(&self) -> Result<(), keyring::Error> {
+        self.keyring.write().expect("no holder of the lock panics").refresh()
+    }
+
+    /// The keys that must sign a size: all of one of these lists. There are several if the size is not posted here.
+    pub(crate) fn log_keys_at(&self, size: u64) -> Vec<Vec<Vkey>> {
+        let ready = self.replica.as_ref().map(|replica| replica.ready().borrow().clone());
+        let ready = ready.unwrap_or_default();
+        let published = self.published();
+        let keys = if ready.keys.log.is_empty() { &published.keys } else { &ready.keys };
+        let mut lists = vec![keys.signing(size).cloned().collect()];
+        if size > ready.size {
+            let files = self.with_keys(|ring| ring.vkeys(KeyUse::Log));
+            lists.extend(files.into_iter().rev().map(|key| vec![key]));
+        }
+        lists.retain(|list: &Vec<Vkey>| !list.is_empty());
+        lists
     }
 
     /// The journal sequence below which messages may be trimmed, because every replica has posted them. `u64::MAX` if this
@@ -224,7 +317,7 @@ impl Tenant {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::log::{cosignature::CosignerKey, replicas::Member};
+    use crate::log::{cosignature::CosignerKey, members::Member};
 
     fn replica() -> Replica {
         let key = |name: &str| {

@@ -50,6 +50,7 @@ fn named(view: &View<'_>) -> Option<Reason> {
         Kind::Policy,
         Kind::Sources,
         Kind::Retention,
+        Kind::Members,
         Kind::Prune,
         Kind::Freeze,
         Kind::Agent,

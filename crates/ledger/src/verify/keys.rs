@@ -18,6 +18,9 @@ pub struct KeysDocument {
     pub origin: String,
     /// Its keys.
     pub keys: Vec<DocumentedKey>,
+    /// The changes of its replicas, in their order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub members: Vec<DocumentedMembers>,
 }
 
 /// One key, and the proof that its predecessor handed over to it.
@@ -33,6 +36,17 @@ pub struct DocumentedKey {
     pub index: u64,
     /// Receipt of that entry, under a checkpoint of the previous key. Null for a key of the genesis.
     pub receipt: Option<String>,
+}
+
+/// One change of the replicas, in the keys document.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DocumentedMembers {
+    /// Version of the set.
+    pub version: u64,
+    /// Leaf index of its `members` entry.
+    pub index: u64,
+    /// Receipt of that entry, under a checkpoint that majorities of the set before and of the new one have cosigned.
+    pub receipt: String,
 }
 
 /// A trusted key, and the tree sizes for which it is trusted.

@@ -1,9 +1,9 @@
 //! Shows what a majority of the replicas has cosigned. Nothing else is shown of such a log (P21).
 
-use super::{Active, Borders, Part, Stop, Writer};
+use super::{Active, Borders, Part, Stop, Writer, end_process, missing_handovers};
 use crate::{
     guard::Mark,
-    log::replicas::Certified,
+    log::{members, replicas::Certified},
     reader,
     store::{self, LogNumber, rocks::Rocks},
 };
@@ -48,6 +48,17 @@ impl Writer {
         let Some(active) = self.logs.get_mut(&number) else { return };
         let Some(replica) = active.tenant.replica() else { return };
         active.cosigning.borders.append(noted);
+        if active.log.rotated {
+            // The checkpoint that proves a new log key, for the keys document: signed by both keys, of a size that is below every
+            // checkpoint in which anybody sees that key.
+            match missing_handovers(&self.store, &active.log, &active.tenant) {
+                Ok(writes) if writes.is_empty() => {}
+                Ok(writes) => {
+                    self.store.commit(writes.into_iter()).unwrap_or_else(|e| end_process(&e));
+                }
+                Err(error) => tracing::error!(tenant = %active.tenant.name, error, "handovers"),
+            }
+        }
         let size = active.cosigning.borders.size().unwrap_or_default();
         let waits = active.must_reach.is_some() || !active.log.position.provisional.is_empty();
         replica.set_ready(if waits { 0 } else { size }, &active.log);
@@ -71,6 +82,14 @@ fn show(store: &Rocks, active: &mut Active) -> Result<Vec<super::ReceiptWanted>,
     let Some(replica) = active.tenant.replica() else { return Ok(Vec::new()) };
     let Some(newest) = active.cosigning.newest.clone() else { return Ok(Vec::new()) };
     let size = newest.checkpoint.size;
+    if size <= active.log.position.size {
+        let sets = replica.sets();
+        if members::in_force(&sets, size).is_some_and(|set| set.version != newest.version) {
+            // It was cosigned by replicas that the entries up to there have replaced.
+            active.cosigning.newest = None;
+            return Ok(Vec::new());
+        }
+    }
     let Some(border) = active.cosigning.borders.at(size) else { return Ok(Vec::new()) };
     let now = active.tenant.published();
     if replica.has_shown() && (now.size, now.posted) >= (size, border.posted) {

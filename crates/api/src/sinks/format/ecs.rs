@@ -15,9 +15,10 @@ fn sort((kind, op): (&str, &str), verdict: &str) -> (&'static [&'static str], &'
         (_, "allow") => (&["allowed", "access"], "success"),
         (_, "deny") => (&["denied", "access"], "failure"),
         (_, "sanitize" | "approval_needed") => (&["info", "access"], "unknown"),
-        ("access" | "key" | "rules" | "policy" | "sources" | "retention" | "freeze", _) => {
-            (&["admin", "change"], "success")
-        }
+        (
+            "access" | "key" | "rules" | "policy" | "sources" | "retention" | "members" | "freeze",
+            _,
+        ) => (&["admin", "change"], "success"),
         ("erasure", _) => (&["admin", "deletion"], "success"),
         ("rejected" | "duplicate_conflict", _) => (&["error"], "failure"),
         _ => (&["info"], "unknown"),

@@ -33,7 +33,9 @@ fn class(kind: &str, op: &str) -> Class {
         ("access", "remove") | ("erasure", _) => (ENTITY_MANAGEMENT, 4, LOW),
         ("freeze", "lift") => (ENTITY_MANAGEMENT, 8, MEDIUM),
         ("freeze", _) => (ENTITY_MANAGEMENT, 9, MEDIUM),
-        ("key" | "rules" | "policy" | "sources" | "retention", _) => (ENTITY_MANAGEMENT, 3, LOW),
+        ("key" | "rules" | "policy" | "sources" | "retention" | "members", _) => {
+            (ENTITY_MANAGEMENT, 3, LOW)
+        }
         ("journal_gap", _) => (DETECTION_FINDING, 1, HIGH),
         ("gap_closed", _) | ("alert" | "incident", "close") => {
             (DETECTION_FINDING, 3, INFORMATIONAL)

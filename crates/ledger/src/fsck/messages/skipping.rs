@@ -97,7 +97,9 @@ impl Messages<'_> {
         }
         self.before.note(index, &view);
         match view.kind {
-            Kind::Genesis | Kind::Key => drop(take_key(&mut self.again.keys, index, &view)),
+            Kind::Genesis | Kind::Key | Kind::Members => {
+                let _is_one = take_key(&mut self.again.keys, index, &view);
+            }
             Kind::Decision | Kind::Event => take_number(&mut self.before.sources, &view),
             Kind::Policy => drop(self.again.position.policies.note(index, &view)),
             Kind::Agent => drop(self.again.position.identities.note(index, &view)),

@@ -86,6 +86,8 @@ pub enum What {
     },
     /// A replica has started.
     Start(String),
+    /// A change of the replicas, by its version, with its proof.
+    Change(u64),
 }
 
 #[derive(Deserialize)]
@@ -158,6 +160,13 @@ impl Register {
         let mut headers = HeaderMap::new();
         headers.insert(EXPECTED_LAST, after.to_string());
         self.append(self.subject(&format!("start.{replica}")), headers, body).await
+    }
+
+    /// Puts a change of the replicas, with its proof, in the place of the message whose sequence is `expected` (0: of none).
+    pub async fn change(&self, version: u64, expected: u64, body: Vec<u8>) -> Result<u64, Error> {
+        let mut headers = HeaderMap::new();
+        headers.insert(EXPECTED_LAST, expected.to_string());
+        self.append(self.subject(&format!("change.{version}")), headers, body).await
     }
 
     /// Sequence of a replica's last statement that it starts, 0 if there is none. It may be old: then what is appended after
@@ -302,10 +311,13 @@ impl Register {
 
     fn what(&self, subject: &str, by: Option<String>) -> Option<What> {
         let rest = subject.strip_prefix(self.subject("").as_str())?;
-        match rest.strip_prefix("start.") {
-            Some(replica) => Some(What::Start(replica.to_owned())),
-            None => (rest == "value").then_some(What::Value { by }),
+        if let Some(replica) = rest.strip_prefix("start.") {
+            return Some(What::Start(replica.to_owned()));
         }
+        if let Some(version) = rest.strip_prefix("change.") {
+            return version.parse().ok().map(What::Change);
+        }
+        (rest == "value").then_some(What::Value { by })
     }
 }
 

@@ -1,7 +1,7 @@
 //! The first policy of a log: what its operator proposes to those who verify.
 
 use super::Log;
-use crate::log::{cosignature::Cosigner, replicas::Member};
+use crate::log::{cosignature::Cosigner, members::Member};
 
 /// The first policy: the log's key, its own replicas and the witnesses that its server asks. A majority of the replicas and
 /// most of the witnesses must cosign.
