@@ -16,7 +16,7 @@ from support import event, until
 HALTED_SECONDS = 180.0
 
 
-def test_p4_two_nodes_set_back_halt_every_replica(namespaces: None, tmp_path: Path) -> None:
+def test_p4_p22_two_nodes_set_back_halt_every_replica(namespaces: None, tmp_path: Path) -> None:
     """All halt and say so; what was shown still is, and is of one history; nothing is acknowledged any more."""
     with Site(tmp_path / "site") as site:
         site.start()

@@ -47,6 +47,8 @@ const HAIL_EVERY: Duration = Duration::from_secs(2);
 const HAIL_WAIT: Duration = Duration::from_secs(1);
 /// The same while no majority answers.
 const HAIL_ALONE: Duration = Duration::from_millis(250);
+/// How often in a row nobody may be there under this replica's own name, until it subscribes again.
+const UNHEARD_MAX: u32 = 3;
 /// Least time between two writes of what is shown.
 const KEEP_EVERY: Duration = Duration::from_secs(1);
 /// Most messages of the register that wait here.
@@ -120,7 +122,7 @@ impl Quorum {
             ended = self.propose_all(register) => ended,
             ended = self.answer_all() => ended,
             ended = self.start(register) => ended,
-            () = self.hail() => Ok(()),
+            deaf = self.hail() => Err(deaf),
             () = self.keep() => Ok(()),
         }
     }
@@ -313,9 +315,11 @@ impl Quorum {
         }
     }
 
-    /// Asks the others how they stand.
-    async fn hail(&self) {
+    /// Asks the others how they stand, and this replica whether it can be asked. Ends once it can't: a subscription that NATS took
+    /// away, because a right was missing for a while, never comes back by itself.
+    async fn hail(&self) -> Error {
         let members = &self.replica().members;
+        let mut unheard = 0;
         loop {
             let set = self.replica().set();
             let mut answers = usize::from(set.has(members.this()));
@@ -326,6 +330,13 @@ impl Quorum {
                     Ok(_) => answers += 1,
                     Err(why) => away.push(format!("{}: {why}", member.name)),
                 }
+            }
+            let own = self.peers.ask(members.own(), Vec::new(), HAIL_WAIT).await;
+            unheard = if matches!(own, Err(Error::Unavailable(_))) { unheard + 1 } else { 0 };
+            if unheard >= UNHEARD_MAX {
+                return Error::Unavailable(
+                    "NATS no longer brings this replica the questions of the others".into(),
+                );
             }
             let replica = self.replica();
             if answers < set.majority() {

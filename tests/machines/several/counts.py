@@ -22,6 +22,8 @@ from .site import Site
 
 #: Receipts and checkpoints that the product's own verifier sees: it takes a process each.
 VERIFIED_MOST = 12
+#: Longest that fsck of a replica may take beside everything else that runs here.
+FSCK_SECONDS = 600.0
 
 
 @dataclass
@@ -187,7 +189,7 @@ def same_on_disk(counts: Counts, site: Site) -> None:
     roots: dict[int, set[str]] = {}
     for name, server in site.servers.items():
         server.stop()
-        done = server.fsck()
+        done = server.run("fsck", "--json", seconds=FSCK_SECONDS)
         if done.code != 0:
             counts.wrong.append(f"fsck of {name}: {done.out[-500:]} {done.err[-500:]}")
             continue

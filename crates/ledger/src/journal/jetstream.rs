@@ -6,6 +6,7 @@
 //! Only core NATS of the client library is used. The JetStream protocol is spoken here, in JSON, because
 //! settings must be compared one by one, including those that a library does not know yet.
 
+mod again;
 mod append;
 mod connection;
 mod follow;

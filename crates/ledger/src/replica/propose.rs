@@ -222,7 +222,11 @@ impl Quorum {
         name: &Ident,
         answer: Result<Vec<u8>, Error>,
     ) -> Result<Said, String> {
-        let said = answer.map_err(|error| error.to_string());
+        // What went wrong with the journal is in the words of the error; this was only a question to a replica.
+        let said = answer.map_err(|error| match error {
+            Error::Unavailable(why) | Error::Unknown(why) => why,
+            error => error.to_string(),
+        });
         let said = said.and_then(|bytes| {
             serde_json::from_slice::<Said>(&bytes)
                 .map_err(|_| "its answer is unreadable".to_owned())

@@ -323,12 +323,6 @@ impl Connection {
         split(self.request(format!("$JS.API.{name}"), HeaderMap::new(), body).await?)
     }
 
-    /// Calls the JetStream API with a request that changes nothing, so a missing answer only means
-    /// unavailable.
-    pub(super) async fn api_read(&self, name: &str, request: &Value) -> Result<Found, Error> {
-        self.api(name, request).await.map_err(unread)
-    }
-
     fn too_big(&self, got: usize) -> Error {
         Error::TooBig { what: "bytes per message", got, max: self.client.max_payload() }
     }

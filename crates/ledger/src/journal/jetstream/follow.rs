@@ -29,9 +29,10 @@ const PULL_LOW_WATER: u64 = PULL_MESSAGES / 2;
 /// How long the server keeps an unanswered pull.
 const PULL_EXPIRES: Duration = Duration::from_secs(30);
 /// How often the server sends a heartbeat while it has no messages.
-const HEARTBEAT: Duration = Duration::from_secs(5);
-/// Silence after which the journal counts as lost: three heartbeats.
-const SILENCE_MAX: Duration = Duration::from_secs(15);
+pub(super) const HEARTBEAT: Duration = Duration::from_secs(1);
+/// Silence after which the journal counts as lost: three heartbeats. A consumer is in the memory of one node, which may be any of
+/// a cluster: if that one is lost, silence alone says so.
+pub(super) const SILENCE_MAX: Duration = Duration::from_secs(3);
 /// How long the server keeps a consumer without pulls (while the sink takes nothing).
 const CONSUMER_IDLE_MAX: Duration = Duration::from_secs(300);
 /// Number of messages that a follow reads one by one, with raw headers, before it uses the fast way.
@@ -136,7 +137,7 @@ impl Jetstream {
                 "mem_storage": true,
             },
         });
-        match reader.api(&format!("CONSUMER.CREATE.{stream}.{name}"), &request).await? {
+        match reader.api_again(&format!("CONSUMER.CREATE.{stream}.{name}"), &request).await? {
             Found::Answer(_) => {}
             Found::Refused { err_code, description } => {
                 return Err(Error::Unavailable(format!("{description} ({err_code})")));

@@ -9,6 +9,7 @@
 use super::{
     Connection, code,
     connection::unread,
+    follow::{HEARTBEAT, SILENCE_MAX},
     wire::{Delivery, Found, decode, split},
 };
 use crate::{ident::Ident, journal::Error};
@@ -30,9 +31,7 @@ const VALUE_BYTES_MAX: u64 = 64 * 1024;
 /// Name of the replica that proposed a value. A hint: nobody rests on it.
 const HEADER_BY: &str = "Countersign-By";
 const EXPECTED_LAST: &str = "Nats-Expected-Last-Subject-Sequence";
-/// How often the server sends a heartbeat, and the silence after which the connection counts as lost.
-const HEARTBEAT: Duration = Duration::from_secs(1);
-const SILENCE_MAX: Duration = Duration::from_secs(4);
+/// How long the server keeps a consumer whose reader is gone.
 const CONSUMER_IDLE_MAX: Duration = Duration::from_secs(60);
 
 /// Fewest copies of each stream that replicas need: with fewer, the loss of one NATS server stops all of them, or loses what
@@ -145,13 +144,13 @@ impl Register {
 
     /// Puts `body` in the place of the value whose sequence is `expected` (0: of none). Returns the new sequence.
     ///
-    /// [`Error::Conflict`]: the value has another sequence. [`Error::Unknown`]: whether it was stored is unknown; the same
-    /// call again determines it.
+    /// [`Error::Conflict`]: the value has another sequence, or it is this one and its answer was lost: what is followed says
+    /// which. [`Error::Unknown`]: whether it was stored is unknown; the same call again determines it.
     pub async fn swap(&self, expected: u64, by: &Ident, body: Vec<u8>) -> Result<u64, Error> {
         let mut headers = HeaderMap::new();
         headers.insert(EXPECTED_LAST, expected.to_string());
         headers.insert(HEADER_BY, by.as_str());
-        self.append(self.subject("value"), headers, body).await
+        self.append(self.subject("value"), headers, body, true).await
     }
 
     /// Appends that a replica starts, after its statement with the sequence `after` (0: after none). Once it is followed,
@@ -159,7 +158,7 @@ impl Register {
     pub async fn start(&self, replica: &Ident, after: u64, body: Vec<u8>) -> Result<u64, Error> {
         let mut headers = HeaderMap::new();
         headers.insert(EXPECTED_LAST, after.to_string());
-        self.append(self.subject(&format!("start.{replica}")), headers, body).await
+        self.append(self.subject(&format!("start.{replica}")), headers, body, false).await
     }
 
     /// Puts a change of the replicas, with its proof, in the place of the message whose sequence is `expected` (0: of none).
@@ -207,14 +206,20 @@ impl Register {
         }
     }
 
+    /// `again`: send it again while there is no answer. It is stored once, and what was stored may be told as a conflict.
     async fn append(
         &self,
         subject: String,
         mut headers: HeaderMap,
         body: Vec<u8>,
+        again: bool,
     ) -> Result<u64, Error> {
         headers.insert("Nats-Expected-Stream", STREAM);
-        let answer = self.connection.request(subject, headers, body).await?;
+        let answer = if again {
+            self.connection.request_again(subject, headers, body).await?
+        } else {
+            self.connection.request(subject, headers, body).await?
+        };
         match split(answer)? {
             Found::Answer(answer) => {
                 let ack: Ack = decode(&answer)?;
@@ -270,7 +275,7 @@ impl Register {
             },
         });
         if let Found::Refused { err_code, description } = reader
-            .api(&format!("CONSUMER.CREATE.{STREAM}.{name}"), &request)
+            .api_again(&format!("CONSUMER.CREATE.{STREAM}.{name}"), &request)
             .await
             .map_err(unread)?
         {

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use futures_util::StreamExt as _;
 use serde_json::json;
 use tokio::time::timeout;
 
@@ -35,6 +36,28 @@ async fn drain(mut following: Following) -> (Vec<Message>, Error) {
         }
     }
     (all, following.task.await.expect("no panic").expect_err("the receiver was there"))
+}
+
+/// As a leader that is gone: nobody answers what was asked before the next one is there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p22_what_was_not_answered_is_asked_again() {
+    let place = Nats::make().await;
+    let client = place.connection.client().clone();
+    let mut asked = client.subscribe("leader").await.expect("subscribed");
+    client.flush().await.expect("flushed");
+    let leader = tokio::spawn(async move {
+        let _unanswered = asked.next().await.expect("asked");
+        let again = asked.next().await.expect("asked again");
+        let to = again.reply.expect("an answer is wanted");
+        client.publish(to, "yes".into()).await.expect("answered");
+    });
+    let request = |subject: &str| {
+        place.connection.request_again(subject.into(), async_nats::HeaderMap::new(), Vec::new())
+    };
+    assert_eq!(request("leader").await.expect("an answer"), b"yes");
+    leader.await.expect("no panic");
+    // Where nobody listens, it ends at once.
+    assert!(matches!(request("nobody").await, Err(Error::Unavailable(_))));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
