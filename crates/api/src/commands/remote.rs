@@ -42,8 +42,7 @@ pub fn key(command: &KeyCommand) -> Result<(), Failed> {
         KeyCommand::Passkey { remote, tenant, request, reason } => {
             let body = json!({"request": request, "reason": reason});
             let path = format!("/v1/tenants/{tenant}/passkeys");
-            let answer = Client::new(remote)?.post_json(&path, &body)?;
-            in_force(&answer);
+            in_force(&Client::new(remote)?.post_json(&path, &body)?);
         }
         KeyCommand::Link { remote, tenant, person, issuer, subject, name, reason, approved } => {
             let body = json!({

@@ -13,6 +13,7 @@ const AWAY_AFTER: Duration = Duration::from_secs(30);
 
 /// How the replicas of one log stand, as one of them sees it.
 #[derive(Serialize, utoipa::ToSchema)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of the answer")]
 pub struct Replicated {
     tenant: String,
     /// Name of the replica that says this.

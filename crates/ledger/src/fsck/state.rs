@@ -22,7 +22,9 @@ pub fn take_key(keys: &mut Keys, index: u64, view: &View<'_>) -> bool {
     }
     if view.kind == Kind::Members {
         let change = view.event_as::<MembersChange>();
-        change.iter().for_each(|change| keys.changed_members(change, index));
+        if let Some(change) = &change {
+            keys.changed_members(change, index);
+        }
         return change.is_some();
     }
     let number = |name| view.at(&["event", name]).and_then(Value::as_u64);

@@ -69,9 +69,9 @@ impl MemberSet {
 
     /// SHA-256 over names and keys, 64 hex digits: whether two replicas have the same set.
     pub fn digest(&self) -> String {
-        let mut text = String::new();
-        self.members.iter().for_each(|one| text += &format!("{} {}\n", one.name, one.key));
-        HEXLOWER.encode(&Sha256::digest(text))
+        let lines: Vec<String> =
+            self.members.iter().map(|one| format!("{} {}\n", one.name, one.key)).collect();
+        HEXLOWER.encode(&Sha256::digest(lines.concat()))
     }
 
     /// The names of its members, for people.

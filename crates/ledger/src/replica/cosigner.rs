@@ -58,7 +58,7 @@ impl Quorum {
                 Err(why) => refused = Some(why),
             }
         }
-        let said = Said { line, refused, holding, ..self.stands() };
+        let said = Said { line, holding, refused, ..self.stands() };
         serde_json::to_vec(&said).unwrap_or_default()
     }
 

@@ -110,13 +110,12 @@ impl Quorum {
         let sets = self.sets();
         let set = change.set(receipt.index);
         let before = sets.get(usize::try_from(version.checked_sub(1)?).ok()?)?;
-        let fits = match sets.get(usize::try_from(version).ok()?) {
-            Some(posted) => *posted == set,
+        let fits = if let Some(posted) = sets.get(usize::try_from(version).ok()?) {
+            *posted == set
+        } else {
             // Not posted here yet: it must follow what is known.
-            None => {
-                let named = (before.version > 0).then_some(before);
-                change.follows(named, &self.tenant.origin)
-            }
+            let named = (before.version > 0).then_some(before);
+            change.follows(named, &self.tenant.origin)
         };
         if !fits || before.members != change.before.members {
             return None;
@@ -170,12 +169,11 @@ impl Quorum {
                 if is_there {
                     break;
                 }
-                let text = match known {
-                    Some(step) => step.receipt,
-                    None => {
-                        let made = tokio::task::block_in_place(|| self.step(&set, certified));
-                        made.map_err(|error| Error::Unavailable(error.to_string()))?
-                    }
+                let text = if let Some(step) = known {
+                    step.receipt
+                } else {
+                    let made = tokio::task::block_in_place(|| self.step(&set, certified));
+                    made.map_err(|error| Error::Unavailable(error.to_string()))?
                 };
                 let expected = told.map_or(0, |(seq, _)| seq);
                 let body = text.into_bytes();

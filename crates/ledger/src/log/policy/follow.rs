@@ -132,7 +132,9 @@ impl Policy {
                 what = What::Group { least, members: of_members };
                 group = named.len();
             } else if let What::Group { members, .. } = &mut what {
-                members.iter_mut().for_each(|member| *member = places[*member]);
+                for member in members.iter_mut() {
+                    *member = places[*member];
+                }
             }
             places[place] = named.len();
             named.push(Named { name: one.name.clone(), what });
@@ -166,19 +168,19 @@ mod tests {
 
     fn members(names: &[&str]) -> Vec<Member> {
         let member = |name: &&str| Member {
-            name: Ident::new(*name).unwrap(),
+            name: Ident::new(name).unwrap(),
             key: key(name).public().clone(),
         };
         names.iter().map(member).collect()
     }
 
     fn policy(least: usize, more: &str, quorum: &str) -> Policy {
-        let mut text = String::new();
-        for one in members(&["a", "b", "c"]) {
-            text += &format!("witness replica-{} {}\n", one.name, one.key);
-        }
-        text += &format!("witness w {}\n", key("w").public());
-        text += &format!("group replicas {least} replica-a replica-b replica-c\n{more}");
+        let replicas = members(&["a", "b", "c"]).into_iter();
+        let mut lines: Vec<String> =
+            replicas.map(|one| format!("witness replica-{} {}\n", one.name, one.key)).collect();
+        lines.push(format!("witness w {}\n", key("w").public()));
+        lines.push(format!("group replicas {least} replica-a replica-b replica-c\n{more}"));
+        let text = lines.concat();
         Policy::parse(format!("{text}quorum {quorum}\n").as_bytes()).expect(&text)
     }
 
