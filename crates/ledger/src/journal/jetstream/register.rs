@@ -165,7 +165,7 @@ impl Register {
     pub async fn change(&self, version: u64, expected: u64, body: Vec<u8>) -> Result<u64, Error> {
         let mut headers = HeaderMap::new();
         headers.insert(EXPECTED_LAST, expected.to_string());
-        self.append(self.subject(&format!("change.{version}")), headers, body).await
+        self.append(self.subject(&format!("change.{version}")), headers, body, false).await
     }
 
     /// Sequence of a replica's last statement that it starts, 0 if there is none. It may be old: then what is appended after
