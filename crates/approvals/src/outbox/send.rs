@@ -172,17 +172,17 @@ impl Sender {
         if over_for.is_some_and(|age| age > KEPT_RIGHT) {
             return Ok(None);
         }
-        let lane = self.lane(&line.channel);
-        let Ok(mut lane) = lane.try_lock() else { return Ok(Some(SOON)) };
+        let channel = self.lane(&line.channel);
+        let Ok(mut channel) = channel.try_lock() else { return Ok(Some(SOON)) };
         let now = Instant::now();
-        if let Some(until) = lane.pace.waits_until(now) {
+        if let Some(until) = channel.pace.waits_until(now) {
             return Ok(Some(until.duration_since(now)));
         }
         let sending = Sending { sender: self, approval, line, seen, over_for, frozen };
         if let Some(posted) = &seen.posted {
             let updated = sending.update(posted).await;
-            lane.pace.sent(Instant::now());
-            return sending.updated(updated, &mut lane.pace).await;
+            channel.pace.sent(Instant::now());
+            return sending.updated(updated, &mut channel.pace).await;
         }
         // Who holds the claim, and for how much longer.
         let held = seen.planned.as_ref().and_then(|(worker, at)| {
@@ -194,7 +194,7 @@ impl Sender {
             // A retry makes no new claim, since every claim is an entry for ever. Likewise while a chat is in
             // trouble. At worst two workers post one card each when the chat works again.
             Some(_) => {}
-            None if lane.pace.is_in_trouble() => {}
+            None if channel.pace.is_in_trouble() => {}
             None => {
                 let begun = Instant::now();
                 if !sending.claim(expected).await? || begun.elapsed() + CLAIM_LEFT > CLAIM_TIME {
@@ -203,7 +203,7 @@ impl Sender {
                 fault::point("card_planned");
             }
         }
-        sending.post(&mut lane).await
+        sending.post(&mut channel).await
     }
 }
 
@@ -250,10 +250,10 @@ impl Sending<'_> {
         let chat = self.chat()?;
         // Post no new card for an approval that is over. Only search for a card that may exist, to update it.
         let only_look = self.over_for.is_some() && !self.line.is_owners();
-        let late = self.seen.planned.is_some() || self.seen.refused.is_some();
+        let is_late = self.seen.planned.is_some() || self.seen.refused.is_some();
         // Search only for first cards: a reminder is a second card of the same approval, and the search would
         // find the first.
-        if late && !self.line.name.contains('/') {
+        if is_late && !self.line.name.contains('/') {
             match chat.find(&self.line.channel.to, &self.approval.id).await {
                 Ok(Some(posted)) => return self.tell(posted_step(posted, 0, false)).await,
                 Err(error @ (SendError::Later(..) | SendError::Unknown)) if only_look => {

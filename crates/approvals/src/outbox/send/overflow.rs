@@ -67,29 +67,30 @@ impl Sender {
         if over_for.is_some_and(|age| age > KEPT_RIGHT) {
             return Ok(None);
         }
-        let lane = self.lane(&line.channel);
-        let Ok(mut lane) = lane.try_lock() else { return Ok(Some(SOON)) };
+        let channel = self.lane(&line.channel);
+        let Ok(mut channel) = channel.try_lock() else { return Ok(Some(SOON)) };
         let sending = Sending { sender: self, approval, line, seen, over_for, frozen: false };
-        lane.uncarded.learn(card);
+        channel.uncarded.learn(card);
         if approval.is_pending() && !shown {
-            lane.uncarded.waiting.insert(approval.id.clone(), LeftOut::of(&sending.card()?));
+            channel.uncarded.waiting.insert(approval.id.clone(), LeftOut::of(&sending.card()?));
         } else {
-            lane.uncarded.forget(&approval.id);
+            channel.uncarded.forget(&approval.id);
         }
-        let says = Says::of(&lane.uncarded.waiting, self.now());
-        if lane.uncarded.older.is_none() && lane.uncarded.says.as_ref() == Some(&says) {
+        let says = Says::of(&channel.uncarded.waiting, self.now());
+        if channel.uncarded.older.is_none() && channel.uncarded.says.as_ref() == Some(&says) {
             return Ok(None);
         }
         // At a start, count what else was left out before the first edit.
-        if lane.uncarded.says.is_none() && self.due().due() > 0 {
+        if channel.uncarded.says.is_none() && self.due().due() > 0 {
             return Ok(Some(SOON));
         }
         let now = Instant::now();
-        let gathers = lane.uncarded.edited.map(|at| at + EDIT_BETWEEN).filter(|until| *until > now);
-        if let Some(until) = gathers.max(lane.pace.waits_until(now)) {
+        let gathers =
+            channel.uncarded.edited.map(|at| at + EDIT_BETWEEN).filter(|until| *until > now);
+        if let Some(until) = gathers.max(channel.pace.waits_until(now)) {
             return Ok(Some(until.duration_since(now)));
         }
-        sending.edit(says, &mut lane).await
+        sending.edit(says, &mut channel).await
     }
 }
 
