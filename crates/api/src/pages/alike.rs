@@ -192,7 +192,7 @@ impl Together {
         let lines = all.iter().map(|one| {
             let Card { told, .. } = &one.card;
             let untold = others(&one.card, &differing);
-            let Facts { warnings, own, lines } = &one.facts;
+            let Facts { warnings, own, lines, .. } = &one.facts;
             Line {
                 id: one.card.approval.to_string(),
                 sent: format!("{}~{}~{}", one.card.approval, one.card.digest, one.card.version),

@@ -18,6 +18,8 @@ use std::{collections::BTreeMap, sync::Arc};
 const READ_MAX: usize = 30;
 /// Most earlier calls of other agents.
 const OTHERS_MAX: usize = 20;
+/// Most later calls, of any agent, that wait too.
+const LATER_MAX: usize = 20;
 
 /// Lines for the page, warnings first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,6 +30,8 @@ pub struct Facts {
     pub own: usize,
     /// In words.
     pub lines: Vec<String>,
+    /// The account and the amount, if the call has both: it may be a payment that is asked for twice.
+    pays: Option<(String, (i64, String))>,
 }
 
 /// What names with letters of another script, or hidden ones, mean.
@@ -99,7 +103,14 @@ impl Past {
                 all.iter().filter(|one| one.opening < place).take(most).cloned().collect()
             };
         let (own, others) = (before(&self.read, READ_MAX), before(&self.others, OTHERS_MAX));
-        Ok(Facts::from(card, &own.iter().collect::<Vec<_>>(), &others.iter().collect::<Vec<_>>()))
+        let mut facts =
+            Facts::from(card, &own.iter().collect::<Vec<_>>(), &others.iter().collect::<Vec<_>>());
+        // A list of calls has them all before its reader.
+        if page == 1 && facts.pays.is_some() && card.phase == Phase::Pending {
+            let later = read(session, waiting_later(session, &key.1, place)).await?;
+            facts.note_later(&later);
+        }
+        Ok(facts)
     }
 }
 
@@ -133,6 +144,7 @@ impl Facts {
         if money.is_some_and(|(minor, _)| *minor < 0) {
             lines.push(NEGATIVE.into());
         }
+        let pays = account.cloned().zip(money.cloned());
         let to_it = |one: &&Earlier| account.is_some() && one.account.as_ref() == account;
         let before: Vec<&Earlier> = earlier.iter().copied().filter(to_it).collect();
         let same = |one: &&Earlier| money.is_some() && one.money.as_ref() == money;
@@ -158,7 +170,7 @@ impl Facts {
         let own = lines.len();
         if earlier.is_empty() {
             lines.push("Its first call with this tool.".into());
-            return Self { warnings, own, lines };
+            return Self { warnings, own, lines, pays };
         }
         let count = earlier.len();
         if !before.is_empty() {
@@ -168,7 +180,21 @@ impl Facts {
         let most = largest.map(|most| format!(", at most {most}")).unwrap_or_default();
         let ends = if count == 1 { ended(earlier[0].phase).1.into() } else { ends(earlier) };
         lines.push(format!("Its last {} with this tool{most}: {ends}.", calls(count)));
-        Self { warnings, own, lines }
+        Self { warnings, own, lines, pays }
+    }
+
+    /// Warns of calls that wait too and were made after this one: whoever sees the first of two must know of the second.
+    fn note_later(&mut self, later: &[Earlier]) {
+        let paid = |one: &Earlier| one.account.clone().zip(one.money.clone());
+        let same = |one: &&Earlier| self.pays.is_some() && paid(one) == self.pays;
+        let text = match later.iter().filter(same).count() {
+            0 => return,
+            1 => "A later call that waits too has the same amount and account.".into(),
+            many => format!("{many} later calls that wait too have the same amount and account."),
+        };
+        self.lines.insert(self.warnings, text);
+        self.warnings += 1;
+        self.own += 1;
     }
 
     /// The number of lines that are shown at once: all that warn, or else the first.
@@ -195,6 +221,19 @@ fn like(
     });
     all.sort_unstable_by_key(|brief| u64::MAX - brief.opening);
     all.truncate(most);
+    all
+}
+
+/// The calls with a tool that wait, of any agent, and that were made after a place, the next one first.
+fn waiting_later(session: &Session, tool: &str, place: u64) -> Vec<Arc<Brief>> {
+    let mut all = session.worker.lists.open();
+    all.retain(|brief| {
+        brief.opening > place
+            && *brief.tool == *tool
+            && access::page(&session.worker, &session.person, &**brief)
+    });
+    all.sort_unstable_by_key(|brief| brief.opening);
+    all.truncate(LATER_MAX);
     all
 }
 
@@ -304,6 +343,25 @@ mod tests {
         }
         assert!(first(2, false).starts_with("First call to this account"));
         assert_eq!(other_account(1), "An earlier call to this name had another account.");
+    }
+
+    #[test]
+    fn p7_the_first_of_two_equal_calls_warns_of_the_second() {
+        let paid = ("ES12".to_owned(), (129_900, "EUR".to_owned()));
+        let lines = vec!["First payment.".to_owned()];
+        let mut facts = Facts { lines, own: 1, pays: Some(paid), ..Facts::default() };
+        let other = |minor: i64, account: &str| Earlier {
+            opening: 9,
+            phase: Phase::Pending,
+            money: Some((minor, "EUR".into())),
+            account: Some(account.into()),
+            whom: None,
+        };
+        facts.note_later(&[other(129_900, "ES13"), other(129_800, "ES12")]);
+        assert_eq!((facts.warnings, facts.lines.len()), (0, 1));
+        facts.note_later(&[other(129_900, "ES12")]);
+        let said = "A later call that waits too has the same amount and account.";
+        assert_eq!((facts.warnings, facts.own, facts.lines[0].as_str()), (1, 2, said));
     }
 
     #[test]
