@@ -36,7 +36,8 @@ def test_p20_p19_deliveries_are_listed(tmp_path: Path) -> None:
         def said() -> list[dict[str, object]]:
             return [{"index": index} | json.loads(leaf)["event"] for index, leaf in server.admin.feed(kind="delivery")]
 
-        until("it to say that it stands still", lambda: said()[-1]["state"] == "stands_still")
+        # At most one such entry a minute.
+        until("it to say that it stands still", lambda: said()[-1]["state"] == "stands_still", 180)
         publisher.publish(event())
         out = tmp_path / "e"
         make(server, out).ok()
