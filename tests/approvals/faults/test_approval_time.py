@@ -83,7 +83,7 @@ def test_p9_a_jump(by: int, make_house: Callable[..., House], clock: Clock) -> N
     (taken,) = house.server.as_("publisher").publish(event())
     entry = house.server.admin.entry(taken["index"])
     assert abs(at(entry["journal"]["time"]) - time.time()) < HOUR / 2
-    until("the log to say so", lambda: "no deadline is applied" in house.server.log)
+    until("the log to say so", lambda: "no deadline is applied" in house.server.log, 180)
     assert {call.id: kinds(house.events(call)) for call in (waiting, granted, minted)} == before
     clock.set(0)
     told(lambda: approve(house, waiting))
