@@ -12,6 +12,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent.parent / "faults"))
 
 from rig.broker import Journey, Shipped  # noqa: E402
+from rig.cluster import Cluster  # noqa: E402
+from rig.trio import Trio  # noqa: E402
 
 from support import Server  # noqa: E402
 
@@ -37,3 +39,17 @@ def make_journey(shipped: Shipped, make_server: Callable[..., Server], tmp_path:
 def journey(make_journey: Callable[..., Journey]) -> Journey:
     """A fresh server on a fresh journal."""
     return make_journey()
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    """Three nats-servers."""
+    with Cluster(tmp_path / "nats") as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def trio(cluster: Cluster, tmp_path: Path) -> Iterator[Trio]:
+    """Three replicas that run."""
+    with Trio(tmp_path / "replicas", cluster.url) as trio:
+        yield trio.start()

@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +29,6 @@ from support.lifecycle import judge
 #: servers and three brokers share this machine.
 AGAIN_SECONDS = 90.0
 CLIENTS = 3
-
-
-@pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    """Three nats-servers."""
-    with Cluster(tmp_path / "nats") as cluster:
-        yield cluster
 
 
 class Balancer:

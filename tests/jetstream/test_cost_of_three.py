@@ -6,7 +6,7 @@ import json
 import os
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -23,13 +23,6 @@ EVENTS = 60
 PUBLISHES, FLUSHES = 2, 3
 #: Events of the measurement of throughput, in batches, by so many clients.
 MANY, BATCH, CLIENTS = 3000, 50, 4
-
-
-@pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    """Three nats-servers."""
-    with Cluster(tmp_path / "nats") as cluster:
-        yield cluster
 
 
 def one(client: Client) -> None:

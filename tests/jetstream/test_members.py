@@ -7,7 +7,6 @@ import copy
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -21,20 +20,6 @@ from rig.trio import Eye, Trio, cosigned_by, timed
 from support import Server, cli, until
 from test_any_one_may_die import Balancer, Load
 from test_replicas import Forger
-
-
-@pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    """Three nats-servers."""
-    with Cluster(tmp_path / "nats") as cluster:
-        yield cluster
-
-
-@pytest.fixture
-def trio(cluster: Cluster, tmp_path: Path) -> Iterator[Trio]:
-    """Three replicas that run."""
-    with Trio(tmp_path / "replicas", cluster.url) as trio:
-        yield trio.start()
 
 
 def remote(server: Server) -> list[Any]:

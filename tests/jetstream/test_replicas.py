@@ -10,7 +10,6 @@ import json
 import os
 import shutil
 import signal
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -24,20 +23,6 @@ from support import NatsServer, Server, cli, event, until, witnesses
 from tamper.database import LOG, Database, u64
 
 REGISTER = "countersign-register.acme.value"
-
-
-@pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    """Three nats-servers."""
-    with Cluster(tmp_path / "nats") as cluster:
-        yield cluster
-
-
-@pytest.fixture
-def trio(cluster: Cluster, tmp_path: Path) -> Iterator[Trio]:
-    """Three replicas that run."""
-    with Trio(tmp_path / "replicas", cluster.url) as trio:
-        yield trio.start()
 
 
 def shown(server: Server) -> str:

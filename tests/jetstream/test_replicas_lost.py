@@ -19,13 +19,6 @@ VALUE = "countersign-register.acme.value"
 
 
 @pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    """Three nats-servers."""
-    with Cluster(tmp_path / "nats") as cluster:
-        yield cluster
-
-
-@pytest.fixture
 def trio(cluster: Cluster, tmp_path: Path) -> Iterator[Trio]:
     """Three replicas; none runs yet."""
     with Trio(tmp_path / "replicas", cluster.url) as trio:

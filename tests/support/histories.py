@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import shutil
 import subprocess
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from .judges import go_bin
-from .witnesses import built
+from .witnesses import module_bin
 
 SOURCE = Path(__file__).parent.parent / "judges" / "histories"
 #: The longest that one history is looked at, in seconds. One that is not decided by then fails the test all the same.
@@ -48,17 +45,8 @@ class History:
 
 
 def judge_bin() -> Path:
-    """Builds it with the module's checksums as they stand here."""
-
-    def build(binary: Path, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
-        with tempfile.TemporaryDirectory() as work:
-            shutil.copytree(SOURCE, Path(work) / "judge")
-            command = [go_bin(), "build", "-o", binary, "."]
-            env |= {"GOFLAGS": "-mod=readonly -trimpath"}
-            return subprocess.run(command, cwd=Path(work) / "judge", env=env, capture_output=True, text=True, check=False)
-
-    digest = hashlib.sha256(b"\0".join(path.read_bytes() for path in sorted(SOURCE.iterdir()))).hexdigest()[:16]
-    return built("judge", digest, build)
+    """The judge of `judges/histories`."""
+    return module_bin("judge", SOURCE)
 
 
 def judged(histories: list[History]) -> dict[str, Any]:

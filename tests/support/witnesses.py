@@ -52,18 +52,23 @@ def litewitness_bin() -> Path:
     return built("litewitness", VERSION, build)
 
 
-def judge_bin() -> Path:
-    """The judges of `judges/witness`."""
+def module_bin(name: str, source: Path) -> Path:
+    """Builds a Go program of ours, with its module's checksums as they stand in `source`."""
 
     def build(binary: Path, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
         with tempfile.TemporaryDirectory() as work:
-            shutil.copytree(SOURCE, Path(work) / "judge")
+            shutil.copytree(source, Path(work) / name)
             command = [go_bin(), "build", "-o", binary, "."]
             env |= {"GOFLAGS": "-mod=readonly -trimpath"}
-            return subprocess.run(command, cwd=Path(work) / "judge", env=env, capture_output=True, text=True, check=False)
+            return subprocess.run(command, cwd=Path(work) / name, env=env, capture_output=True, text=True, check=False)
 
-    digest = hashlib.sha256(b"\0".join(path.read_bytes() for path in sorted(SOURCE.iterdir()))).hexdigest()[:16]
-    return built("judge", digest, build)
+    digest = hashlib.sha256(b"\0".join(path.read_bytes() for path in sorted(source.iterdir()))).hexdigest()[:16]
+    return built(name, digest, build)
+
+
+def judge_bin() -> Path:
+    """The judges of `judges/witness`."""
+    return module_bin("judge", SOURCE)
 
 
 def judge(*arguments: str | Path, code: int = 0) -> str:
