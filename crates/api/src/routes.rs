@@ -179,7 +179,7 @@ fn waits(waiting: Waiting) -> Response {
 
 /// No kept checkpoint that covers this has a cosignature of a witness.
 fn not_witnessed(app: &App, tenant: &Tenant) -> Problem {
-    if app.witnesses.asked(tenant) {
+    if app.witnesses.newest(tenant).is_some() {
         let detail = "No witness has cosigned a checkpoint that covers this yet; ask again in a second, or without `witnessed`.";
         return Problem::new(Code::NotWitnessed, detail);
     }

@@ -117,11 +117,6 @@ impl Witnesses {
         Some(self.of(&tenant.name)?.kept().newest())
     }
 
-    /// True if there are witnesses of a log.
-    pub fn asked(&self, tenant: &Tenant) -> bool {
-        self.of(&tenant.name).is_some()
-    }
-
     /// Asks the witnesses of a log, until the task ends. `None` if it has none.
     pub fn run(&self, ledger: &Arc<Ledger>, tenant: &Arc<Tenant>) -> Option<Running> {
         let of = self.of(&tenant.name)?;

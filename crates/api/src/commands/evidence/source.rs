@@ -166,7 +166,7 @@ impl Source {
         let Some((path, kind)) = path.split_once('.') else { return Ok(None) };
         let Some(index) = self.later.borrow().at(path) else { return Ok(None) };
         let log = format!("{base}/logs/1");
-        let note = client.get(&format!("{log}/checkpoint?covers={}", index + 1))?;
+        let note = checkpoint(client, &log, Some(index + 1), false)?;
         let to = checkpoint_of(&note)?.size;
         let tiles = Remote::new(client, &log, to);
         if kind == "json" {

@@ -1,9 +1,6 @@
 //! `countersign export --from --to`: a range of a log as a folder that proves it (`proto/formats/export.md`).
 
-use super::{
-    Target, Verdict, checkpoint, checkpoint_of,
-    tiles::{latest, unreadable},
-};
+use super::{Target, Verdict, checkpoint, checkpoint_of, tiles::unreadable};
 use crate::{
     cli::Export,
     client::Client,
@@ -112,7 +109,11 @@ pub fn run(client: &Client, arguments: &Export) -> Result<(), Failed> {
     let (from, to) = (from?, to?);
     let base = format!("/v1/tenants/{tenant}");
     let log = format!("{base}/logs/1");
-    let newest = latest(client, &log)?;
+    let note_of = |covers, witnessed| {
+        let note = checkpoint(client, &log, covers, witnessed)?;
+        String::from_utf8(note).map_err(|_| unreadable())
+    };
+    let newest = note_of(None, false)?;
     let origin = checkpoint_of(newest.as_bytes())?.origin;
     let target = Target::open(dir, &readme(&origin), LAST)?;
     target.begin()?;
@@ -142,9 +143,7 @@ pub fn run(client: &Client, arguments: &Export) -> Result<(), Failed> {
     // The earliest kept checkpoint that shows the range and that it is over: so the same range gives the same bytes.
     // Under one that is witnessed they may differ, because another one is the newest witnessed one then.
     let note = if range.end < size || *witnessed {
-        let covers = Some(size.min(range.end + 1));
-        String::from_utf8(checkpoint(client, &log, covers, *witnessed)?)
-            .map_err(|_| unreadable())?
+        note_of(Some(size.min(range.end + 1)), *witnessed)?
     } else {
         newest.clone()
     };

@@ -46,8 +46,3 @@ impl Tiles for Remote<'_> {
 pub fn unreadable() -> Failed {
     Failed::new(EXIT_FAILED, "the server's answer can't be read")
 }
-
-/// The newest checkpoint, as signed.
-pub fn latest(client: &Client, log: &str) -> Result<String, Failed> {
-    String::from_utf8(client.get(&format!("{log}/checkpoint"))?).map_err(|_| unreadable())
-}
