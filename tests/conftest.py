@@ -25,6 +25,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="more rounds where tests are random")
     parser.addoption("--faults", type=int, default=2000, help="with --long: failures on three machines (tests/machines)")
     parser.addoption("--seed", type=int, default=1, help="with --long: the first of their seeds")
+    parser.addoption("--sites", type=int, default=1, help="with --long: sites of three machines that run at once (tests/machines)")
     parser.addoption("--results", help="with --long: the file of their results, where an earlier run is continued")
     parser.addoption("--pictures", action="store_true", help="write the pictures in docs/images again")
 

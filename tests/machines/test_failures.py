@@ -2,7 +2,8 @@
 outside; the counts and the times are printed. What is expected of each failure stands in docs/operate/failures.md.
 
     python -m pytest tests/machines -s                                      eight failures and two pairs, with fixed seeds
-    python -m pytest tests/machines -s --long --faults 2000 --seed 1        as many as asked, by seed; goes on where it was ended
+    python -m pytest tests/machines -s --long --faults 2000 --seed 1        as many as asked, by seed; goes on where it was ended.
+                                                                            --sites 2: on two sites at once
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from pathlib import Path
 
 import pytest
 from several.expected import expected
-from several.faults import FAULTS
-from several.rounds import Results, Round, Trouble, many
+from several.rounds import Plan, Results, Round, Trouble, many
+from several.table import FAULTS
 
 from support import countersign_bin
 from support.histories import judge_bin
@@ -25,8 +26,8 @@ SHORT = {
                   ("node that follows killed", "server that follows killed")],
     "network, disks and clocks": [("host parted",), ("host mute",), ("machine back",), ("clock ahead",), ("disk back", "nodes parted")],
 }  # fmt: skip
-#: Failures on one fresh site of the long form.
-A_SITE = 8
+#: Failures and pairs on one fresh site of the long form.
+A_SITE = 16
 
 
 def test_p22_the_page_knows_every_failure() -> None:
@@ -65,6 +66,7 @@ def test_p22_failures_drawn_by_seed(namespaces: None, long: bool, request: pytes
     binary = hashlib.sha256(countersign_bin().read_bytes()).hexdigest()[:12]
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "countersign"
     results = Results(Path(request.config.getoption("--results") or cache / f"failures-{binary}.jsonl"))
-    counts = many(results, tmp_path, request.config.getoption("--faults"), request.config.getoption("--seed"), A_SITE)
+    option = request.config.getoption
+    counts = many(results, tmp_path, Plan(option("--faults"), option("--seed"), A_SITE, option("--sites")))
     print(f"results: {results.path}", counts.table(), sep="\n")
     assert not counts.bad(), counts.bad()

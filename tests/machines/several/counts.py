@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from support.histories import judged
 from support.lifecycle import approvals, judge
 
 from .board import Board
+from .changes import Members, keys_document, log_vkeys
 from .clients import CAP, Clients, keep_receipts
 from .site import Site
 
@@ -31,6 +33,7 @@ class Counts:
     """The printed numbers, of one site or of many."""
 
     rounds: int = 0
+    #: What was made, by name; a pair is two faults.
     faults: Counter[str] = field(default_factory=Counter)
     acknowledged: int = 0
     lost: int = 0
@@ -76,10 +79,14 @@ class Counts:
         zero = ("lost", "doubled", "forks", "double_redemptions", "not_linearizable")
         return [f"{name}: {getattr(self, name)}" for name in zero if getattr(self, name)] + self.wrong
 
+    def faults_made(self) -> int:
+        """How many faults."""
+        return sum(times * len(name.split(" + ")) for name, times in self.faults.items())
+
     def table(self) -> str:
         """As it is printed at the end."""
         lines = [f"{name.replace('_', ' ')}: {value}" for name, value in vars(self).items() if isinstance(value, int)]
-        lines.insert(1, f"faults: {sum(self.faults.values())}")
+        lines.insert(1, f"faults: {self.faults_made()}, alone or as one of two")
         single = [seconds for name, all in self.silent.items() if " + " not in name for seconds in all]
         double = [seconds for name, all in self.silent.items() if " + " in name for seconds in all]
         lines += [quantiles("time to answer again, one fault", single), quantiles("time to answer again, two faults", double)]
@@ -109,8 +116,9 @@ def count(site: Site, clients: Clients, eye: Eye, folder: Path) -> Counts:
     leaves = max(logs.values(), key=len)
     entries = [json.loads(leaf) for leaf in leaves]
     events(counts, board, entries)
-    checkpoints(counts, site, {*eye.stop(), *(note_of(receipt) for receipt in board.receipts)}, leaves, folder)
-    receipts(counts, site, board, leaves, folder)
+    proving = Proving(site, leaves, entries, keys_document(site, folder))
+    checkpoints(counts, proving, {*eye.stop(), *(note_of(receipt) for receipt in board.receipts)}, folder)
+    receipts(counts, proving, board, folder)
     redemptions(counts, board, leaves)
     told = judged(board.all_histories(CAP, clients.first))
     counts.histories, counts.operations = told["checked"], told["operations"]
@@ -139,34 +147,56 @@ def note_of(receipt: str) -> str:
     return receipt.partition("\n\n")[2]
 
 
-def checkpoints(counts: Counts, site: Site, seen: set[str], leaves: list[bytes], folder: Path) -> None:
+class Proving:
+    """What proofs are judged by: the first key and the first policy, and the changes of both in the log."""
+
+    def __init__(self, site: Site, leaves: list[bytes], entries: list[dict[str, Any]], document: Path) -> None:
+        self.leaves, self.members = leaves, Members(site.vkeys, entries)
+        self.vkeys = log_vkeys(site.vkey, entries)
+        self.given = ["verify", "--key", site.vkey, "--keys", document, "--policy", site.policy]
+
+    def key_of(self, note: str) -> str:
+        """The key of the log that has signed it."""
+        for vkey in self.vkeys:
+            with suppress(proofs.Refused):
+                proofs.open_checkpoint(note, vkey)
+                return vkey
+        raise proofs.Refused(f"no key of the log has signed it:\n{note}")
+
+    def has_majority(self, note: str, size: int) -> bool:
+        """More than half of the replicas of that size have cosigned it."""
+        members = self.members.at(size)
+        return len(cosigned_by(note, members)) > len(members) // 2
+
+
+def checkpoints(counts: Counts, proving: Proving, seen: set[str], folder: Path) -> None:
     """All that anybody was shown are of one tree, and a majority has cosigned each."""
+    leaves = proving.leaves
     tree, roots = audit.tree_of(leaves), {}
     counts.checkpoints = len(seen)
     for number, note in enumerate(sorted(seen)):
-        opened = proofs.open_checkpoint(note, site.vkey)
+        opened = proofs.open_checkpoint(note, proving.key_of(note))
         roots.setdefault(opened.size, set()).add(opened.root)
         if opened.size > len(leaves) or tree.root(opened.size) != opened.root:
             counts.forks += 1
             counts.wrong.append(f"a checkpoint of size {opened.size} is of another tree")
-        by = cosigned_by(note, site.vkeys)
-        if len(by) < 2:
-            counts.wrong.append(f"a checkpoint of size {opened.size} was shown, cosigned by {sorted(by)} alone")
+        if not proving.has_majority(note, opened.size):
+            counts.wrong.append(f"a checkpoint of size {opened.size} was shown, cosigned by no majority:\n{note}")
         if number % max(1, len(seen) // VERIFIED_MOST) == 0:
             (path := folder / f"seen-{number}.note").write_text(note)
-            cli("verify", "--key", site.vkey, "--policy", site.policy, "--checkpoint", path).ok()
+            cli(*proving.given, "--checkpoint", path).ok()
     counts.forks += sum(len(of_size) > 1 for of_size in roots.values())
 
 
-def receipts(counts: Counts, site: Site, board: Board, leaves: list[bytes], folder: Path) -> None:
+def receipts(counts: Counts, proving: Proving, board: Board, folder: Path) -> None:
     """Every receipt verifies, by code of ours; a sample by the product's own verifier, with the policy of the first day."""
     counts.receipts = len(board.receipts)
     for text in board.receipts:
-        receipt = proofs.open_receipt(text, site.vkey)
-        if leaves[receipt.index] != receipt.entry:
+        receipt = proofs.open_receipt(text, proving.key_of(note_of(text)))
+        if proving.leaves[receipt.index] != receipt.entry:
             counts.wrong.append(f"entry {receipt.index} is not the one in its receipt")
     for path in keep_receipts(board, folder / "receipts", VERIFIED_MOST):
-        item = cli("verify", "--key", site.vkey, "--policy", site.policy, path, "--json").ok().json()["items"][0]
+        item = cli(*proving.given, path, "--json").ok().json()["items"][0]
         if item["grade"] != "cosigned":
             counts.wrong.append(f"a receipt is {item['grade']}")
 

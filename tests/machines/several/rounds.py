@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import multiprocessing
 import random
 import shutil
 import time
 import traceback
 from collections.abc import Iterable
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,17 +21,23 @@ from support import until
 from .clients import GIVE_UP, Clients
 from .counts import Counts, count
 from .expected import NO_ANSWER, Expected, expected
-from .faults import FAULTS, Steps, Target, settled, unmount_all
+from .faults import Steps, Target, unmount_all
 from .site import Site
+from .table import FAULTS, LAST, settled
 
-#: How long a failure lasts, in seconds. In the long form one in ten lasts longer than any time-out of NATS or of a replica.
-LASTS, LASTS_LONG = (3.0, 8.0), 31.0
+#: How long a failure lasts, in seconds.
+LASTS = (3.0, 8.0)
+#: In the long form: how many of all, and how long. The first end in the middle of what they cause; the last are longer than any time-out
+#: of NATS or of a replica.
+LASTS_LONG = ((0.5, (0.2, 3.0)), (0.9, LASTS), (1.0, (31.0, 31.0)))
 #: Pause of a client between two requests in the long form, in seconds: what counts there is how much fails, not how much is sent.
 PAUSE_LONG = 0.06
 #: A service that does not answer again in this time never does. P22 promises less; the times are printed.
 AGAIN = 90.0
 #: Pause of the eye between two looks at all replicas, in seconds.
 LOOK_EVERY = 0.2
+#: After more wrong sites than these no further one is begun.
+SITES_WRONG_MOST = 20
 
 
 @dataclass(frozen=True)
@@ -94,11 +103,9 @@ class Round:
             time.sleep(rng.uniform(0, 2) if number else 0)
             next(steps)
         struck = time.monotonic()
-        lasts = rng.uniform(*LASTS)
-        clients.work_for(LASTS_LONG if self.long and rng.random() < 0.1 else lasts)
+        clients.work_for(self.lasts(rng))
         reported = self.reports(site, trouble, running[0][1])
-        # Whoever needs the others to be undone comes last.
-        for name, _, steps in sorted(running, key=lambda one: one[0] == "guard lost"):
+        for name, _, steps in sorted(running, key=lambda one: LAST.index(one[0]) if one[0] in LAST else -1):
             site.network.heal()
             finish(steps)
         undone = time.monotonic()
@@ -117,6 +124,12 @@ class Round:
             counts.wrong += self.compare(trouble, running[0][1], told, silent)
         elif end - undone > AGAIN:
             counts.wrong.append(f"{trouble.name}, seed {trouble.seed}: no answer for {end - undone:.0f} s after it was over")
+
+    def lasts(self, rng: random.Random) -> float:
+        """How long the next one lasts, in seconds."""
+        share = rng.random()
+        between = next(lasts for below, lasts in LASTS_LONG if share < below) if self.long else LASTS
+        return rng.uniform(*between)
 
     def reports(self, site: Site, trouble: Trouble, host: str) -> dict[str, list[str]]:
         """What the replicas report; for one failure, waits until the one that is struck says what the page says."""
@@ -146,6 +159,17 @@ def finish(steps: Steps) -> None:
         raise AssertionError("a fault has two yields")
 
 
+@dataclass(frozen=True)
+class Plan:
+    """What the long form makes."""
+
+    faults: int
+    seed: int
+    #: Troubles on one site, and sites at once.
+    a_site: int
+    at_once: int
+
+
 class Results:
     """A file with one line a site: what was run is not run again."""
 
@@ -164,6 +188,10 @@ class Results:
         with self.path.open("a") as file:
             file.write(json.dumps(line) + "\n")
 
+    def sites_wrong(self) -> int:
+        """How many sites had something wrong."""
+        return sum(1 for line in self.lines if Counts.of_json(line["counts"]).bad())
+
     def total(self) -> Counts:
         """All of them."""
         total = Counts()
@@ -172,25 +200,32 @@ class Results:
         return total
 
 
-def many(results: Results, folder: Path, faults: int, seed: int, a_site: int) -> Counts:
-    """As many failures as asked, on one fresh site after the other; goes on where an earlier run ended."""
-    number = 0
-    while sum(results.total().faults.values()) < faults:
-        first, number = seed + number * a_site, number + 1
-        if results.has(first):
-            continue
-        place = folder / f"site-{first}"
-        try:
-            counts = Round(place, long=True).run(drawn(first + n) for n in range(a_site))
-        except Exception:  # noqa: BLE001: the other sites are run all the same, and this is printed with the counts
-            counts = Counts(rounds=1, wrong=[f"site of seed {first}, see {place}: {traceback.format_exc()}"])
-            results.add(first, counts)
-            print(f"site of seed {first}: WRONG", *counts.wrong, sep="\n", flush=True)
-            if sum(1 for line in results.lines if line["counts"]["wrong"]) > 20:
-                break
-            continue
-        results.add(first, counts)
-        print(f"site of seed {first}: {counts.bad() or 'right'}", flush=True)
-        if not counts.bad():
-            shutil.rmtree(place, ignore_errors=True)
-    return results.total()
+def a_site(folder: Path, first: int, troubles: int) -> Counts:
+    """One fresh site of the long form; whatever goes wrong is in the counts."""
+    place = folder / f"site-{first}"
+    try:
+        counts = Round(place, long=True).run(drawn(first + n) for n in range(troubles))
+    except Exception:  # noqa: BLE001: the other sites are run all the same, and this is printed with the counts
+        counts = Counts(rounds=1, wrong=[f"site of seed {first}, see {place}: {traceback.format_exc()}"])
+    if not counts.bad():
+        shutil.rmtree(place, ignore_errors=True)
+    return counts
+
+
+def many(results: Results, folder: Path, plan: Plan) -> Counts:
+    """As many failures as asked, on fresh sites, each in a process of its own; goes on where an earlier run ended."""
+    seeds = (plan.seed + number * plan.a_site for number in itertools.count())
+    running: dict[Future[Counts], int] = {}
+    with ProcessPoolExecutor(plan.at_once, max_tasks_per_child=1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        while True:
+            expected = results.total().faults_made() + len(running) * plan.a_site
+            while len(running) < plan.at_once and expected < plan.faults and results.sites_wrong() <= SITES_WRONG_MOST:
+                first = next(seed for seed in seeds if not results.has(seed))
+                running[pool.submit(a_site, folder, first, plan.a_site)] = first
+                expected += plan.a_site
+            if not running:
+                return results.total()
+            for ended in wait(running, return_when=FIRST_COMPLETED).done:
+                first, counts = running.pop(ended), ended.result()
+                results.add(first, counts)
+                print(f"site of seed {first}: {counts.bad() or 'right'}; so far {results.total().faults_made()} faults", flush=True)

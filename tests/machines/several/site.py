@@ -68,12 +68,12 @@ class Node(NatsServer):
 class HostServer(Server):
     """A replica on a host."""
 
-    def __init__(self, root: Path, name: str, network: Network, sections: dict[str, Any]) -> None:
-        self._on = network.on(name)
+    def __init__(self, root: Path, host: str, network: Network, sections: dict[str, Any], port: int = SERVE) -> None:
+        self._on = network.on(host)
         super().__init__(root, sections=sections, plaintext_behind_proxy=True)
-        self.address = HOSTS[name]
-        self.url = f"http://{self.address}:{SERVE}"
-        self.settings["listen"] = f"{self.address}:{SERVE}"
+        self.address = HOSTS[host]
+        self.url = f"http://{self.address}:{port}"
+        self.settings["listen"] = f"{self.address}:{port}"
         self.write_config()
 
     def start(self, *, prefix: tuple[str, ...] = (), **options: Any) -> "HostServer":
@@ -95,6 +95,8 @@ class Site(Trio):
         self._entered.__enter__()
         self.balancer: subprocess.Popen[bytes] | None = None
         self.servers: dict[str, Server] = {}
+        #: Replicas that came later, by name; the balancer knows none of them.
+        self.newcomers: dict[str, HostServer] = {}
         self.nodes: dict[str, Node] = {}
         try:
             root.mkdir(parents=True, exist_ok=True)
@@ -224,7 +226,7 @@ class Site(Trio):
 
     def __exit__(self, *_: object) -> None:
         try:
-            for server in self.servers.values():
+            for server in [*self.servers.values(), *self.newcomers.values()]:
                 server.__exit__()
             for node in self.nodes.values():
                 node.kill9()
