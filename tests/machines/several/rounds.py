@@ -107,7 +107,12 @@ class Round:
         reported = self.reports(site, trouble, running[0][1])
         for name, _, steps in sorted(running, key=lambda one: LAST.index(one[0]) if one[0] in LAST else -1):
             site.network.heal()
+            if len(running) > 1 and name in LAST:
+                site.start_ended()
             finish(steps)
+        if len(running) > 1:
+            # Two may have taken the majority away: then nothing is taken before systemd has started one of them.
+            site.start_ended()
         undone = time.monotonic()
         before = len(board.acknowledged)
         until("an acknowledgement after it", lambda: len(board.acknowledged) > before, AGAIN + GIVE_UP)

@@ -186,9 +186,8 @@ class Site(Trio):
 
         return until("a replica to lead", look, PATIENCE)
 
-    def whole_again(self) -> None:
-        """Starts whatever does not run, and waits until all three are one service."""
-        self.network.heal()
+    def start_ended(self) -> None:
+        """Starts whatever does not run, as systemd does."""
         for node in self.nodes.values():
             if node.process is None:
                 node.start()
@@ -196,6 +195,11 @@ class Site(Trio):
             if server.process is None or not server.alive():
                 server.process = None
                 server.start(ready=False)
+
+    def whole_again(self) -> None:
+        """Starts whatever does not run, and waits until all three are one service."""
+        self.network.heal()
+        self.start_ended()
         self.nats_is_whole()
         for server in self.servers.values():
             server.wait_ready(PATIENCE)
