@@ -28,8 +28,8 @@ use tokio::sync::mpsc;
 const BATCHES_WAITING_MAX: usize = 4;
 /// First pause after a failure. It doubles after each attempt that brings nothing.
 const PAUSE: Duration = Duration::from_millis(500);
-/// Longest pause.
-const PAUSE_MAX: Duration = Duration::from_secs(4);
+/// Longest pause. The service stands still for as long after NATS has elected a leader.
+const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// How long a journal may end before what a replica has posted, until that counts as a loss: longer than a leader without a
 /// quorum answers.
 const SHORT_MAX: Duration = Duration::from_secs(40);

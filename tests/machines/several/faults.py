@@ -104,6 +104,16 @@ def machine_killed(at: Target) -> Steps:
     yield
 
 
+def machine_unplugged(at: Target) -> Steps:
+    """Both at once, and nobody is told: a machine without power closes no connection."""
+    yield
+    at.site.network.part(at.host, [*at.site.others(at.host), "balancer"])
+    at.server.kill9()
+    at.site.nodes[at.host].kill9()
+    yield
+    at.site.network.heal()
+
+
 def server_stopped(at: Target) -> Steps:
     """SIGSTOP of the replica."""
     yield

@@ -11,9 +11,10 @@ import ctypes
 import itertools
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 #: As in docs/operate/three-machines: three hosts, the balancer, and where clients are.
@@ -56,10 +57,13 @@ def impossible() -> str | None:
 
 
 def remove_left() -> None:
-    """Removes namespaces of test processes that were killed."""
+    """Removes namespaces of test processes that were killed, and ends what still runs in them."""
     for path in Path("/run/netns").glob("cs*n*-*"):
         process = path.name[2:].split("n", 1)[0]
         if process.isdigit() and not Path(f"/proc/{process}").exists():
+            for left in subprocess.run(["ip", "netns", "pids", path.name], capture_output=True, text=True, check=False).stdout.split():
+                with suppress(ProcessLookupError):
+                    os.kill(int(left), signal.SIGKILL)
             subprocess.run(["ip", "netns", "del", path.name], capture_output=True, check=False)
 
 
@@ -129,7 +133,7 @@ class Network:
 
     def heal(self) -> None:
         """Everything goes again."""
-        for name in HOSTS:
+        for name in self.addresses:
             self._filter(name, "flush chain inet cut input")
 
     @contextmanager

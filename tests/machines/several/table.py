@@ -22,6 +22,7 @@ from .faults import (
     guard_lost,
     machine_back,
     machine_killed,
+    machine_unplugged,
     mute,
     nats_back,
     nats_parted,
@@ -47,8 +48,6 @@ class Fault:
     make: Maker
     #: Of which host; `any` is drawn.
     where: Callable[[Site, random.Random], str]
-    #: P22 gives a time for it, in seconds.
-    within: float | None = None
 
     @property
     def takes_the_server(self) -> bool:
@@ -82,10 +81,10 @@ def stream_follower(site: Site, rng: random.Random) -> str:
 
 
 FAULTS = {fault.name: fault for fault in [
-    Fault("server that leads killed", server_killed, leader, 5), Fault("server that follows killed", server_killed, follower, 5),
-    Fault("node that leads killed", node_killed, stream_leader, 12), Fault("node that follows killed", node_killed, stream_follower, 5),
-    Fault("machine killed", machine_killed, stream_leader, 12),
-    Fault("server stopped", server_stopped, leader, 20), Fault("node stopped", node_stopped, stream_leader, 20),
+    Fault("server that leads killed", server_killed, leader), Fault("server that follows killed", server_killed, follower),
+    Fault("node that leads killed", node_killed, stream_leader), Fault("node that follows killed", node_killed, stream_follower),
+    Fault("machine killed", machine_killed, stream_leader), Fault("machine unplugged", machine_unplugged, stream_leader),
+    Fault("server stopped", server_stopped, leader), Fault("node stopped", node_stopped, stream_leader),
     Fault("host parted", parted, anywhere), Fault("host deaf", deaf, anywhere), Fault("host mute", mute, anywhere),
     Fault("nodes parted", nats_parted, stream_leader), Fault("replica off NATS", replica_off_nats, anywhere),
     Fault("cosigning cut", cosigning_cut, leader),
