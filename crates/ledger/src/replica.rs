@@ -10,6 +10,7 @@ mod propose;
 mod put_back;
 mod seen;
 mod steps;
+mod taking;
 
 pub use holders::{lacking, silent};
 pub use put_back::{Put, put_back};
@@ -21,24 +22,22 @@ use crate::{
         jetstream::{
             Connection,
             peers::Peers,
-            register::{COPIES_MIN, Register, Told, What},
+            register::{COPIES_MIN, Register},
         },
     },
     keyring,
     ledger::Ledger,
-    log::{
-        members,
-        replicas::{self, Certified, Start, Uncertified},
-    },
     tenant::{Replica, Tenant},
+    writer::FIRST_DIFFERS,
 };
-use seen::{Seen, Took};
+use seen::Seen;
 use std::{
     sync::{Arc, Mutex},
     time::Duration,
 };
 use steps::Steps;
-use tokio::sync::{mpsc, watch};
+use taking::kept;
+use tokio::sync::{Semaphore, mpsc, watch};
 
 /// Pause before the register is followed again.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -47,6 +46,10 @@ const HAIL_EVERY: Duration = Duration::from_secs(2);
 const HAIL_WAIT: Duration = Duration::from_secs(1);
 /// The same while no majority answers.
 const HAIL_ALONE: Duration = Duration::from_millis(250);
+/// Most requests of other replicas that are answered at once.
+const ANSWERS_MAX: usize = 32;
+/// How many of them may wait for this replica's posting. The others are answered by what is posted.
+const WAITS_MAX: usize = 8;
 /// How often in a row nobody may be there under this replica's own name, until it subscribes again.
 const UNHEARD_MAX: u32 = 3;
 /// Least time between two writes of what is shown.
@@ -64,6 +67,8 @@ struct Quorum {
     process: String,
     seen: watch::Sender<Seen>,
     steps: Mutex<Steps>,
+    /// Proposals that may wait for this replica's posting at once.
+    waits: Semaphore,
 }
 
 /// Cosigns and proposes for one log, until the task ends or the log must halt. Does nothing if this server signs alone.
@@ -79,7 +84,11 @@ pub async fn run(ledger: Arc<Ledger>, tenant: Arc<Tenant>, connection: Connectio
         tenant,
         guard,
         steps: Mutex::default(),
+        waits: Semaphore::new(WAITS_MAX),
     };
+    if quorum.replica().first_differs() {
+        return quorum.ledger.halt(&quorum.tenant, FIRST_DIFFERS.into());
+    }
     quorum.load_steps();
     let mut register = None;
     loop {
@@ -127,14 +136,10 @@ impl Quorum {
         }
     }
 
-    /// Answers the other replicas, one request after the other.
+    /// Answers the other replicas. One that makes this replica wait keeps nobody else from an answer.
     async fn answer_all(&self) -> Result<(), Error> {
-        let mut requests = self.peers.requests(self.replica().members.own()).await?;
-        loop {
-            let mut asked = requests.next().await?;
-            let said = self.answer(std::mem::take(&mut asked.body)).await;
-            requests.answer(asked, said).await;
-        }
+        let requests = self.peers.requests(self.replica().members.own()).await?;
+        requests.answer_all(ANSWERS_MAX, |body| self.answer(body)).await
     }
 
     /// The journal must survive one NATS server, as the register must.
@@ -148,20 +153,6 @@ impl Quorum {
             "the stream of the journal keeps {copies} copies, and replicas need {COPIES_MIN} or more: otherwise one NATS server \
              that is lost stops all of them, or loses what was stored. Run `nats stream edit --replicas {COPIES_MIN}` on the \
              streams of every tenant, then start again"
-        )))
-    }
-
-    /// An empty register, though a majority has cosigned: it was lost, and nobody knows what was in it.
-    fn check_register(&self) -> Result<(), Error> {
-        let seen = self.seen.borrow();
-        if seen.seq > 0 || seen.size() == 0 {
-            return Ok(());
-        }
-        Err(Error::Halt(format!(
-            "the register is empty, and this replica has shown size {}, which a majority had cosigned: the register was lost. \
-             Find out what happened to NATS. Then stop all replicas, run `countersign replica put-back` on the one that has \
-             shown most, and start them again (docs/operate/several-machines.md)",
-            seen.size()
         )))
     }
 
@@ -201,118 +192,6 @@ impl Quorum {
         let start = members.start(&self.tenant.origin, &self.process, after);
         let body = serde_json::to_vec(&start).unwrap_or_default();
         register.start(members.own(), after, body).await.map(drop)
-    }
-
-    /// Takes what the register holds and gets.
-    async fn take_all(
-        &self,
-        register: &Register,
-        mut told: mpsc::Receiver<Told>,
-    ) -> Result<(), Error> {
-        let own = self.replica().members.own().as_str();
-        while let Some(Told { seq, what, body, is_last }) = told.recv().await {
-            match what {
-                What::Start(replica) if replica == own => self.take_start(seq, &body)?,
-                What::Start(_) => {}
-                What::Change(version) => self.take_step(version, seq, body),
-                What::Value { by } => {
-                    if self.took(seq, by, self.read(&body)) == Took::Wrong {
-                        self.mend(register).await;
-                    }
-                }
-            }
-            if is_last {
-                let was_whole = self.seen.borrow().is_whole;
-                self.seen.send_modify(Seen::reached_end);
-                if !was_whole && self.seen.borrow().is_whole {
-                    self.check_register()?;
-                }
-            }
-        }
-        std::future::pending().await
-    }
-
-    /// A start message under the name of this replica. One that is not made with its key, or is told again, counts for nothing:
-    /// nobody else can stop this process.
-    fn take_start(&self, seq: u64, body: &[u8]) -> Result<(), Error> {
-        let members = &self.replica().members;
-        let start = serde_json::from_slice::<Start>(body).ok();
-        let Some(start) = start.filter(|start| members.is_own_start(&self.tenant.origin, start))
-        else {
-            return Ok(());
-        };
-        let own = self.seen.borrow().own_start;
-        if start.process == self.process {
-            self.seen.send_modify(|seen| seen.started(seq));
-        } else if own.is_some_and(|own| start.after >= own) {
-            return Err(taken(members.own().as_str()));
-        }
-        Ok(())
-    }
-
-    /// Reads a value. Keys that are not posted yet are those whose files are here.
-    fn read(&self, body: &[u8]) -> Result<Certified, Uncertified> {
-        let note = String::from_utf8_lossy(body);
-        self.verify_steps();
-        let needed = self.needed(replicas::size_of(&note));
-        self.certified(&note, &needed)
-    }
-
-    /// Takes a value of the register, and has it shown.
-    fn took(&self, seq: u64, by: Option<String>, read: Result<Certified, Uncertified>) -> Took {
-        let mut took = Took::Known;
-        self.seen.send_if_modified(|seen| {
-            took = seen.take(seq, by, read);
-            took != Took::Known
-        });
-        let seen = self.seen.borrow().clone();
-        match took {
-            Took::Known => {}
-            Took::Newer => {
-                let own = self.replica().members.own().as_str();
-                self.replica().set_leads(seen.by.as_deref() == Some(own));
-                self.replica().set_certified(seen.size());
-                // Before it is shown: whoever is shown a checkpoint of the new set can have the proof of the change.
-                let kept = tokio::task::block_in_place(|| self.keep_steps(seen.size()));
-                if let Err(error) = kept {
-                    tracing::warn!(tenant = %self.tenant.name, %error, "a change of the replicas could not be stored");
-                }
-                seen.newest
-                    .into_iter()
-                    .for_each(|newest| self.ledger.certified(&self.tenant, newest));
-            }
-            Took::Wrong => {
-                let why = seen.wrong.unwrap_or_default();
-                tracing::error!(tenant = %self.tenant.name, why, "a value of the register is ignored");
-                self.replica().alarm(|alarms| {
-                    alarms.ignored = (alarms.ignored.0 + 1, why);
-                });
-            }
-        }
-        took
-    }
-
-    /// A checkpoint was taken before its entries were posted here, and these name other replicas than those that cosigned it: it
-    /// counts for nothing.
-    fn revoke(&self, newest: &Certified, in_force: u64) {
-        let why = format!(
-            "size {} was cosigned by the replicas of version {}, and version {in_force} is in force there",
-            newest.checkpoint.size, newest.version
-        );
-        tracing::error!(tenant = %self.tenant.name, why, "a value of the register is ignored");
-        self.seen.send_modify(|seen| seen.revoke(kept(&self.tenant), why.clone()));
-        self.replica().alarm(|alarms| alarms.ignored = (alarms.ignored.0 + 1, why));
-    }
-
-    /// Puts the newest cosigned checkpoint back into the place of a value that counts for nothing.
-    async fn mend(&self, register: &Register) {
-        let seen = self.seen.borrow().clone();
-        let Some(newest) = seen.newest else { return };
-        let by = self.replica().members.own();
-        // If another replica was first, its value comes.
-        if let Ok(seq) = register.swap(seen.seq, by, newest.note.clone().into_bytes()).await {
-            self.took(seq, Some(by.to_string()), Ok((*newest).clone()));
-        }
     }
 
     /// Asks the others how they stand, and this replica whether it can be asked. Ends once it can't: a subscription that NATS took
@@ -370,15 +249,6 @@ impl Quorum {
             }
         }
     }
-}
-
-/// What this replica had shown, cosigned by a majority, when this process began.
-fn kept(tenant: &Tenant) -> Option<Certified> {
-    let published = tenant.published();
-    let signing = |size| published.keys.signing(size).cloned().collect();
-    let sets = tenant.replica()?.sets();
-    let set = members::in_force(&sets, replicas::size_of(&published.checkpoint));
-    replicas::certified(&published.checkpoint, &tenant.origin, signing, set).ok()
 }
 
 fn taken(own: &str) -> Error {

@@ -32,7 +32,7 @@ const ROWS: usize = 256;
 /// Most findings that are kept for a log.
 const FINDINGS_MAX: usize = 20;
 /// Number of times a difference in the small families is checked again: they change with commits that are not
-/// published yet.
+/// published yet. Each time, all that was posted at the time before is published, however long a majority of replicas is away.
 const LOOKS: u32 = 8;
 
 /// Status of the scrub of one log.
@@ -66,6 +66,8 @@ struct Pass {
     /// True once the indexes were checked.
     indexed: bool,
     looks: u32,
+    /// The small families are compared once so many entries are published.
+    after: u64,
 }
 
 enum Stage {
@@ -181,6 +183,7 @@ impl Pass {
             failed: false,
             indexed: false,
             looks: 0,
+            after: 0,
         })
     }
 
@@ -346,6 +349,9 @@ impl Pass {
         at: &Published,
         found: &mut Found,
     ) -> Result<u64, store::Error> {
+        if at.size < self.after {
+            return Ok(0);
+        }
         let log = self.log(tenant);
         let (mut decides, mut other) = (Report::default(), Report::default());
         families::values(ledger.store(), (log.number, &at.keys), &self.derived, &mut decides)?;
@@ -357,14 +363,14 @@ impl Pass {
         families::payloads(ledger.store(), &log, &self.derived, &mut other)?;
         if decides.damage + other.damage > 0 && self.looks < LOOKS {
             // A commit may have come meanwhile: first read what it brought.
-            self.looks += 1;
+            (self.looks, self.after) = (self.looks + 1, tenant.position().size);
             let next = self.derived.read;
             let more = next < tenant.published().size;
             self.stage = if more { Stage::Leaves(next) } else { Stage::Small };
             return Ok(u64::from(more));
         }
         (found.decides, found.other) = (decides, other);
-        (self.stage, self.looks) = (Stage::Rest, 0);
+        (self.stage, self.looks, self.after) = (Stage::Rest, 0, 0);
         self.derived = Derived::default();
         Ok(1)
     }

@@ -11,7 +11,7 @@ mod shown;
 mod stop;
 
 pub use borders::{Border, Borders};
-pub use cosigned::Cosigning;
+pub use cosigned::{Cosigning, FIRST_DIFFERS};
 pub use inbox::{Done, Error, Inbox, ReceiptWanted, Taken, Work};
 pub use shown::{checkpoint, mark, missing_handovers, published, put_checkpoint};
 

@@ -80,9 +80,9 @@ class Peer:
         body = event_ if isinstance(event_, bytes) else json.dumps(event_).encode()
         return self.request(subject, body, {k.replace("_", "-"): v for k, v in headers.items()} or None)["seq"]
 
-    def push(self, body: bytes, subject: str, headers: dict[str, str] | None = None) -> None:
+    def push(self, body: bytes, subject: str, headers: dict[str, str] | None = None, reply: str = "") -> None:
         """Publishes and waits for nothing."""
-        self._do(self.client.publish(subject, body, headers=headers))
+        self._do(self.client.publish(subject, body, reply=reply, headers=headers))
         self._do(self.client.flush())
 
     def listen(self, subject: str) -> None:

@@ -181,8 +181,8 @@ pub fn alarms(ledger: &Ledger, tenant: &Tenant) -> Vec<Trouble> {
     if replica.first_differs() {
         add(
             "members_differ",
-            "The members in this replica's configuration are not the first set that the log names. The log counts. Correct \
-             [replica] members: it is the first set, and the same on all replicas (`countersign replica members`)."
+            "The members in this replica's configuration are not the first set that the log names, so its log is halted. Correct \
+             [replica] members, which is the same on all replicas, or find out who made a false change."
                 .into(),
         );
     }

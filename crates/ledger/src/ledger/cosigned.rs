@@ -17,6 +17,16 @@ use crate::{
 };
 use std::sync::Arc;
 
+/// Why a log that replicas cosign is halted at a server that is none.
+pub(super) const REPLICAS_MISSING: &str = "replicas cosign this log, and [replica] is missing in the configuration: a server that signs \
+     it alone could sign a second history. Put [replica] back (docs/operate/several-machines.md)";
+
+/// True if replicas cosign this log: what was shown last has their cosignatures, or an entry names them.
+pub(super) fn needs_replicas(log: &Log, stored: &Published) -> bool {
+    let line = format!("\u{2014} {}", members::key_name(&log.origin, ""));
+    !log.keys.members.is_empty() || stored.checkpoint.lines().any(|one| one.starts_with(&line))
+}
+
 /// What is shown at the start: `stored`, if a majority has cosigned it; otherwise nothing yet.
 pub(super) fn shown(own: &Members, log: &Log, stored: Published) -> Published {
     let keys = |size| log.keys.signing(size).cloned().collect();

@@ -310,6 +310,11 @@ fn open_log(
     let shown = shown(store, &log, &published)?;
     let verdict = match (&journal, &no_keys) {
         (_, Some(error)) => Check::Broken(error.to_string()),
+        (Ok(_), None)
+            if options.replicas.is_none() && cosigned::needs_replicas(&log, &published) =>
+        {
+            Check::Broken(cosigned::REPLICAS_MISSING.into())
+        }
         (Ok(_), None) => check_sealed_log(store, guard, &log, &published)?,
         (Err(error), None) => Check::Broken(error.to_string()),
     };

@@ -60,11 +60,11 @@ impl MemberSet {
         self.members.contains(member)
     }
 
-    /// The members that have cosigned a note. A wrong cosignature by one of them is an error.
-    pub fn cosigners(&self, note: &str) -> Result<Vec<&Member>, note::Error> {
+    /// The members that have cosigned a note, each with its line. A wrong cosignature by one of them is an error.
+    pub fn cosigners(&self, note: &str) -> Result<Vec<(&Member, String)>, note::Error> {
         let keys: Vec<Cosigner> = self.members.iter().map(|one| one.key.clone()).collect();
         let found = cosignature::open(note, &keys)?;
-        Ok(found.into_iter().map(|one| &self.members[one.by]).collect())
+        Ok(found.into_iter().map(|one| (&self.members[one.by], one.line)).collect())
     }
 
     /// SHA-256 over names and keys, 64 hex digits: whether two replicas have the same set.

@@ -4,6 +4,7 @@ use super::Quorum;
 use crate::{
     guard::Mark,
     log::{checkpoint::Checkpoint, replicas},
+    post::Keys,
     writer::EXIT_WRITE_FAILED,
 };
 use serde::{Deserialize, Serialize};
@@ -86,19 +87,42 @@ impl Quorum {
     /// Cosigns a proposed checkpoint: a line.
     pub(super) async fn cosign(&self, note: &str) -> Result<String, String> {
         self.may_cosign()?;
-        let size = note.lines().nth(1).and_then(|line| line.parse().ok()).unwrap_or_default();
-        let mut ready = self.replica().ready();
-        let posted = ready.wait_for(|ready| size > 0 && ready.size >= size);
-        let posted = tokio::time::timeout(POSTED_WAIT, posted).await;
-        let keys = posted.ok().and_then(Result::ok).map(|ready| Arc::clone(&ready.keys));
-        let keys = keys.ok_or_else(|| {
-            let posted = self.replica().ready().borrow().size;
-            format!("it has posted {posted} entries, and {size} are proposed")
-        })?;
+        let keys = self.posted_keys(note).await?;
         let signing = |size| keys.signing(size).cloned().collect();
         let proposed = replicas::proposed(note, &self.tenant.origin, signing);
         let proposed = proposed.map_err(|error| error.to_string())?;
         tokio::task::block_in_place(|| self.cosign_posted(&proposed))
+    }
+
+    /// The log's keys once a proposed size is posted here. Waits a moment for that, if somebody with a key of the log proposes it: nobody
+    /// else makes this replica wait.
+    async fn posted_keys(&self, note: &str) -> Result<Arc<Keys>, String> {
+        let size = replicas::size_of(note);
+        let mut ready = self.replica().ready();
+        let (posted, keys) = {
+            let now = ready.borrow();
+            (now.size, Arc::clone(&now.keys))
+        };
+        if size > 0 && posted >= size {
+            return Ok(keys);
+        }
+        let lacks = || {
+            let posted = self.replica().ready().borrow().size;
+            format!("it has posted {posted} entries, and {size} are proposed")
+        };
+        let lists = self.tenant.log_keys_at(size);
+        let is_signed = lists
+            .iter()
+            .any(|keys| replicas::proposed(note, &self.tenant.origin, |_| keys.clone()).is_ok());
+        let waits = self.waits.try_acquire();
+        if size == 0 || !is_signed || waits.is_err() {
+            return Err(lacks());
+        }
+        let posted = tokio::time::timeout(POSTED_WAIT, ready.wait_for(|now| now.size >= size));
+        match posted.await {
+            Ok(Ok(now)) => Ok(Arc::clone(&now.keys)),
+            _ => Err(lacks()),
+        }
     }
 
     /// Why this replica cosigns nothing now.
@@ -109,9 +133,14 @@ impl Quorum {
         if let Some(why) = self.not_asked() {
             return Err(why);
         }
-        if !self.seen.borrow().is_whole {
-            return Err("it has just started, and does not know the register yet".into());
+        let seen = self.seen.borrow();
+        if !seen.is_whole {
+            let why = "it has just started, and does not know the register yet";
+            let unread = "the value in the register can't be read. A replica that runs since before puts the newest one back; if none \
+                          does, see `register_ignored` in the runbook";
+            return Err(if seen.unread.is_some() { unread } else { why }.into());
         }
+        drop(seen);
         self.guard.place().check().map_err(|error| error.to_string())
     }
 

@@ -82,6 +82,7 @@ impl Quorum {
         let (mut ready, mut seen) = (self.replica().ready(), self.seen.subscribe());
         loop {
             let now = ready.borrow_and_update().clone();
+            self.read_again(now.size)?;
             let known = seen.borrow_and_update().size();
             if now.size <= known || self.may_cosign().is_err() {
                 self.compare(now.size)?;
@@ -121,10 +122,20 @@ impl Quorum {
             return Ok(());
         };
         let Checkpoint { size, root, .. } = newest.checkpoint;
+        if newest.is_vouched {
+            match self.certified(&newest.note, &self.needed(size)) {
+                Ok(judged) => self.seen.send_modify(|seen| seen.judged(judged)),
+                Err(error) => {
+                    self.revoke(&newest, &error.to_string());
+                    return Ok(());
+                }
+            }
+        }
         let sets = self.replica().sets();
         let in_force = members::in_force(&sets, size).map_or(0, |set| set.version);
         if newest.version != in_force {
-            self.revoke(&newest, in_force);
+            let was = newest.version;
+            self.revoke(&newest, &format!("it was cosigned by the replicas of version {was}, and version {in_force} is in force there"));
             return Ok(());
         }
         if self.tenant.published().size >= size {
@@ -155,7 +166,7 @@ impl Quorum {
         let lines = self.collect(&note, &needed).await?;
         let by = lines.keys().cloned().collect();
         let note: String = std::iter::once(note).chain(lines.into_values()).collect();
-        let certified = Certified { checkpoint, note, by, version };
+        let certified = Certified { checkpoint, note, by, version, is_vouched: false };
         self.put_steps(register, &certified).await.map_err(Failed::Register)?;
         self.swap(register, certified).await.map_err(Failed::Register)
     }

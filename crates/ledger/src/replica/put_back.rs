@@ -8,7 +8,7 @@ use crate::{
     },
     log::{
         members,
-        replicas::{Certified, Members, certified, size_of},
+        replicas::{Certified, Members, certified, size_of, vouched},
     },
     post::Log,
 };
@@ -41,7 +41,11 @@ pub async fn put_back(
     let Some(kept) = read(note) else { return Ok(Put::Nothing) };
     let register = Register::open(connection, tenant, copies).await?;
     let (seq, value) = register.value().await?;
-    let held = read(&String::from_utf8_lossy(&value)).map(|held| held.checkpoint.size);
+    let held = String::from_utf8_lossy(&value);
+    // A key that is unknown here may have taken over: then a majority's word is enough not to replace it.
+    let set = members::in_force(replicas.sets(&log.keys.members), size_of(&held));
+    let held = read(&held).or_else(|| vouched(&held, &log.origin, set).ok());
+    let held = held.map(|held| held.checkpoint.size);
     if let Some(held) = held.filter(|held| *held >= kept.checkpoint.size) {
         return Ok(Put::There(held));
     }

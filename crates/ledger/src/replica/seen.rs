@@ -1,6 +1,6 @@
 //! What a replica knows of the register, as a function of the messages that it followed.
 
-use crate::log::replicas::{Certified, Uncertified};
+use crate::log::replicas::{self, Certified, Uncertified};
 use std::sync::Arc;
 
 /// What is known of the register.
@@ -14,10 +14,31 @@ pub struct Seen {
     pub by: Option<String>,
     /// What is wrong with the value that is there now.
     pub wrong: Option<String>,
+    /// The value that is there now, if it can't be read as a cosigned checkpoint: then nobody knows what it took the place of.
+    pub unread: Option<Unread>,
     /// Sequence of this process's start message, once it was followed.
     pub own_start: Option<u64>,
     /// True once every value is known that was stored before this process started.
     pub is_whole: bool,
+}
+
+/// A value that could not be read, and who says that they proposed it.
+#[derive(Clone, Debug)]
+pub struct Unread {
+    /// Its bytes.
+    pub body: Vec<u8>,
+    /// Who.
+    pub by: Option<String>,
+    /// Tree size that was posted here when it was read.
+    pub posted: u64,
+}
+
+impl Unread {
+    /// True if its entries were not posted when it was read, and are now.
+    fn is_due(&self, posted: u64) -> bool {
+        let size = replicas::size_of(&String::from_utf8_lossy(&self.body));
+        self.posted < size && size <= posted
+    }
 }
 
 /// What a value did.
@@ -53,6 +74,7 @@ impl Seen {
             return Took::Known;
         }
         self.seq = seq;
+        self.unread = None;
         let wrong = match (read, &self.newest) {
             (Ok(read), Some(known)) if read.checkpoint.size < known.checkpoint.size => format!(
                 "it is of size {}, and size {} was there before",
@@ -74,6 +96,19 @@ impl Seen {
         Took::Wrong
     }
 
+    /// Keeps the value that could not be read: what is posted later may tell what it is.
+    pub fn keep_unread(&mut self, unread: Unread) {
+        self.unread = Some(unread);
+    }
+
+    /// Has the value that could not be read taken again, once its entries are posted.
+    pub fn again(&mut self, posted: u64) -> Option<(u64, Unread)> {
+        let unread = self.unread.take_if(|unread| unread.is_due(posted))?;
+        let seq = self.seq;
+        self.seq = seq.saturating_sub(1);
+        Some((seq, unread))
+    }
+
     /// Forgets a checkpoint that turned out to count for nothing, for what was known before.
     pub fn revoke(&mut self, before: Option<Certified>, why: String) {
         (self.newest, self.by, self.wrong) = (before.map(Arc::new), None, Some(why));
@@ -84,9 +119,15 @@ impl Seen {
         self.own_start = Some(seq);
     }
 
-    /// Notes that nothing newer was there. After this process's start, everything that was there before is then known.
+    /// Notes that nothing newer was there. After this process's start, everything that was there before is then known, unless something
+    /// that can't be read has taken the place of a value: a replica that runs puts it back.
     pub fn reached_end(&mut self) {
-        self.is_whole |= self.own_start.is_some();
+        self.is_whole |= self.own_start.is_some() && self.unread.is_none();
+    }
+
+    /// What was vouched for is judged now: it is certified, or counts for nothing.
+    pub fn judged(&mut self, newest: Certified) {
+        self.newest = Some(Arc::new(newest));
     }
 }
 
@@ -97,7 +138,7 @@ mod tests {
 
     fn value(size: u64, root: &[u8]) -> Certified {
         let checkpoint = Checkpoint { origin: "a/l".into(), size, root: leaf_hash(root) };
-        Certified { checkpoint, note: String::new(), by: Vec::new(), version: 0 }
+        Certified { checkpoint, note: String::new(), by: Vec::new(), version: 0, is_vouched: false }
     }
 
     #[test]
@@ -136,7 +177,16 @@ mod tests {
         assert!(!seen.is_whole, "what is followed may be old");
         seen.started(4);
         assert!(!seen.is_whole, "a newer value may be on its way");
+        seen.take(5, None, Err(Uncertified::Unsigned(9)));
+        seen.keep_unread(Unread { body: Vec::new(), by: None, posted: 0 });
+        seen.reached_end();
+        assert!(!seen.is_whole, "what was there before is not known");
+        seen.take(6, None, Ok(value(9, b"a")));
         seen.reached_end();
         assert!(seen.is_whole);
+        seen.take(7, None, Err(Uncertified::Unsigned(10)));
+        seen.keep_unread(Unread { body: Vec::new(), by: None, posted: 0 });
+        seen.reached_end();
+        assert!(seen.is_whole, "whoever follows since then knows better");
     }
 }

@@ -8,6 +8,7 @@ use super::Quorum;
 use crate::{
     journal::{Error, jetstream::register::Register},
     log::{
+        checkpoint::Checkpoint,
         members::{self, MemberSet},
         merkle,
         receipt::Receipt,
@@ -42,6 +43,8 @@ struct Step {
     /// Tree size of its checkpoint.
     size: u64,
     receipt: String,
+    /// True if the log's signature could not be judged yet.
+    is_vouched: bool,
 }
 
 impl Quorum {
@@ -121,29 +124,36 @@ impl Quorum {
             return None;
         }
         let both = [before.clone(), set.clone()];
-        let checkpoint = self.certified(&receipt.checkpoint, &both).ok()?.checkpoint;
-        if checkpoint.size <= set.index || !receipt.leads_to(&checkpoint.root) {
+        let certified = self.certified(&receipt.checkpoint, &both).ok()?;
+        let Checkpoint { size, root, .. } = certified.checkpoint;
+        if size <= set.index || !receipt.leads_to(&root) {
             return None;
         }
-        Some(Step { set, size: checkpoint.size, receipt: text.to_owned() })
+        let receipt = Receipt { checkpoint: certified.note, ..receipt }.to_string();
+        Some(Step { set, size, receipt, is_vouched: certified.is_vouched })
     }
 
     /// Reads a note that a majority of each of these sets has cosigned. If its size is not posted here, a key may have taken over
-    /// below it: then the keys that sign now count, and each one whose file is here.
+    /// below it: then the keys that sign now count, each one whose file is here, and otherwise the word of the majorities.
     pub(super) fn certified(
         &self,
         note: &str,
         sets: &[MemberSet],
     ) -> Result<Certified, Uncertified> {
         let mut last = None;
-        for keys in self.tenant.log_keys_at(replicas::size_of(note)) {
-            let read = replicas::certified(note, &self.tenant.origin, |_| keys.clone(), sets);
+        let (size, origin) = (replicas::size_of(note), &self.tenant.origin);
+        for keys in self.tenant.log_keys_at(size) {
+            let read = replicas::certified(note, origin, |_| keys.clone(), sets);
             match read {
                 Ok(certified) => return Ok(certified),
                 Err(error) => drop(last.get_or_insert(error)),
             }
         }
-        Err(last.unwrap_or(Uncertified::Unsigned(replicas::size_of(note))))
+        let last = last.unwrap_or(Uncertified::Unsigned(size));
+        if self.replica().ready().borrow().size >= size {
+            return Err(last);
+        }
+        replicas::vouched(note, origin, sets).map_err(|_| last)
     }
 
     /// Puts a step for every change below a cosigned checkpoint into the register, before the checkpoint itself.
@@ -216,12 +226,14 @@ impl Quorum {
 
     /// Stores the steps that are shown here, so that they are served, also after the register was lost.
     pub(super) fn keep_steps(&self, shown: u64) -> Result<(), store::Error> {
+        self.judge_steps(shown);
         let new: Vec<(u64, String)> = {
             let steps = self.steps();
             let new = steps
                 .known
                 .values()
-                .filter(|step| step.size <= shown && !steps.stored.contains(&step.set.version));
+                .filter(|step| step.size <= shown && !step.is_vouched)
+                .filter(|step| !steps.stored.contains(&step.set.version));
             new.map(|step| (step.set.version, step.receipt.clone())).collect()
         };
         for (version, receipt) in new {
@@ -229,6 +241,23 @@ impl Quorum {
             self.steps().stored.insert(version);
         }
         Ok(())
+    }
+
+    /// Judges what was vouched for, once its size is shown here.
+    fn judge_steps(&self, shown: u64) {
+        let vouched: Vec<Step> = {
+            let steps = self.steps();
+            let open = steps.known.values().filter(|step| step.is_vouched && step.size <= shown);
+            open.cloned().collect()
+        };
+        for step in vouched {
+            let judged = self.verified_step(step.set.version, &step.receipt);
+            let mut steps = self.steps();
+            match judged {
+                Some(judged) => drop(steps.known.insert(step.set.version, judged)),
+                None => drop(steps.known.remove(&step.set.version)),
+            }
+        }
     }
 
     /// Reads the stored steps, which must verify like those of the register.

@@ -3,11 +3,18 @@
 use super::{Active, Borders, Part, Stop, Writer, end_process, missing_handovers};
 use crate::{
     guard::Mark,
-    log::{members, replicas::Certified},
+    log::{members, replicas, replicas::Certified},
     reader,
     store::{self, LogNumber, rocks::Rocks},
 };
 use std::sync::Arc;
+
+/// Why a replica halts whose configuration has another first set than the log's entries name: by that set the ones that were there
+/// first would never be asked about the change.
+pub const FIRST_DIFFERS: &str = "the first change of the replicas in the log begins with other replicas than [replica] members here. Compare \
+     the configurations of all replicas with `before` of the entry (`countersign entries --kind members`). If only this one differs, \
+     correct it, then start again. If the entry is wrong, somebody has this log's journal key and has made a false change: nothing \
+     of it was shown; stop all replicas, and find out who (docs/operate/several-machines.md)";
 
 /// What is posted and waits to be cosigned, and the newest checkpoint that is.
 #[derive(Debug, Default)]
@@ -62,6 +69,9 @@ impl Writer {
         let size = active.cosigning.borders.size().unwrap_or_default();
         let waits = active.must_reach.is_some() || !active.log.position.provisional.is_empty();
         replica.set_ready(if waits { 0 } else { size }, &active.log);
+        if replica.first_differs() {
+            return self.halt(number, FIRST_DIFFERS.into());
+        }
         let receipts = match show(&self.store, active) {
             Ok(leads) => leads,
             Err(stop) => return self.halt(number, stop.to_string()),
@@ -84,6 +94,17 @@ fn show(store: &Rocks, active: &mut Active) -> Result<Vec<super::ReceiptWanted>,
     let size = newest.checkpoint.size;
     if size <= active.log.position.size {
         let sets = replica.sets();
+        if newest.is_vouched {
+            let keys = |size| active.log.keys.signing(size).cloned().collect();
+            let set = members::in_force(&sets, size);
+            let judged = replicas::certified(&newest.note, &newest.checkpoint.origin, keys, set);
+            active.cosigning.newest = judged.ok().map(Arc::new);
+            return if active.cosigning.newest.is_some() {
+                show(store, active)
+            } else {
+                Ok(Vec::new())
+            };
+        }
         if members::in_force(&sets, size).is_some_and(|set| set.version != newest.version) {
             // It was cosigned by replicas that the entries up to there have replaced.
             active.cosigning.newest = None;

@@ -3,7 +3,7 @@
 use super::Connection;
 use crate::{ident::Ident, journal::Error};
 use async_nats::{Client, RequestErrorKind, Subject, Subscriber};
-use futures_util::StreamExt as _;
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use std::time::Duration;
 use tokio::time::{error::Elapsed, timeout};
 
@@ -62,16 +62,34 @@ pub struct Requests {
 }
 
 /// One of them.
-pub struct Asked {
+struct Asked {
     /// Its bytes.
-    pub body: Vec<u8>,
+    body: Vec<u8>,
     reply: Subject,
 }
 
 impl Requests {
-    /// The next one. [`Error::Unavailable`] when the connection is closed for good.
-    pub async fn next(&mut self) -> Result<Asked, Error> {
-        while let Some(request) = self.incoming.next().await {
+    /// Answers them, `at_once` at most at a time, the others in their order. [`Error::Unavailable`] when the connection is closed for good.
+    pub async fn answer_all<F: Future<Output = Vec<u8>>>(
+        mut self,
+        at_once: usize,
+        answer: impl Fn(Vec<u8>) -> F,
+    ) -> Result<(), Error> {
+        let mut answers = FuturesUnordered::new();
+        loop {
+            tokio::select! {
+                asked = Self::next(&mut self.incoming), if answers.len() < at_once => {
+                    let Asked { body, reply } = asked?;
+                    let said = answer(body);
+                    answers.push(async move { (reply, said.await) });
+                }
+                Some((reply, said)) = answers.next() => self.say(reply, said).await,
+            }
+        }
+    }
+
+    async fn next(incoming: &mut Subscriber) -> Result<Asked, Error> {
+        while let Some(request) = incoming.next().await {
             if let Some(reply) = request.reply.filter(|_| request.payload.len() <= BYTES_MAX) {
                 return Ok(Asked { body: request.payload.into(), reply });
             }
@@ -80,8 +98,8 @@ impl Requests {
     }
 
     /// Answers one. A lost answer costs its asker one attempt.
-    pub async fn answer(&self, asked: Asked, body: Vec<u8>) {
-        if let Err(error) = self.client.publish(asked.reply, body.into()).await {
+    async fn say(&self, reply: Subject, body: Vec<u8>) {
+        if let Err(error) = self.client.publish(reply, body.into()).await {
             tracing::debug!(%error, "an answer to a replica could not be sent");
         }
     }
