@@ -341,6 +341,9 @@ pub struct Recover {
     /// The broker lost messages permanently: begin a new journal epoch, by an entry that says what is missing
     #[arg(long)]
     pub accept_journal_loss: bool,
+    /// With [replica]: every replica and NATS are lost, and this is the one database that is left
+    #[arg(long, requires = "accept_journal_loss")]
+    pub all_replicas_lost: bool,
     /// Journal messages are gone, nothing explains it, and there is no newer backup: record that in the log and continue
     #[arg(long, conflicts_with_all = ["accept_journal_loss", "new_guard"])]
     pub accept_hole: bool,
