@@ -44,7 +44,7 @@ def beside(trio: Trio, name: str, of: str) -> tuple[Server, str]:
 def join(server: Server, url: str, *arguments: Any, **options: Any) -> Finished:
     """`replica join` on that machine."""
     key = server.key_file(server.operator_key)
-    return cli("replica", "join", "--config", server.config, "--from", url, "--api-key-file", key, *arguments, seconds=300, **options)
+    return cli("replica", "join", "--config", server.config, "--from", url, "--api-key-file", key, *arguments, **({"seconds": 300} | options))
 
 
 def fetch(server: Server, folder: Path) -> None:
