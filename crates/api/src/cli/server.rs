@@ -332,6 +332,7 @@ pub struct Backup {
 Examples:
   countersign recover --config c.toml --tenant acme --accept-journal-loss --reason 'broker lost its disk, INC-31'
   countersign recover --config c.toml --tenant acme --new-guard --reason 'guard volume lost, INC-32'")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag on the command line")]
 pub struct Recover {
     #[command(flatten)]
     pub config: WithConfig,

@@ -92,12 +92,11 @@ pub async fn make(
     let _alone = app.slow.lock().await;
     tokio::task::block_in_place(|| {
         let there = copy.and_then(|copy| Some((copies::files(&folder, &copy).ok()?, copy)));
-        let (files, copy) = match there {
-            Some(there) => there,
-            None => {
-                let copy = copies::make(&app.ledger, &folder)?;
-                (copies::files(&folder, &copy)?, copy)
-            }
+        let (files, copy) = if let Some(there) = there {
+            there
+        } else {
+            let copy = copies::make(&app.ledger, &folder)?;
+            (copies::files(&folder, &copy)?, copy)
         };
         Ok(Json(Copied { copy, files }))
     })

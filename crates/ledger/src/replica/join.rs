@@ -188,7 +188,7 @@ pub fn is_cosigned(log: &Log, followed: &Followed, shown: &Shown) -> Result<Cert
     if at < size {
         return Err(Refused::Ahead { shown: at, size });
     }
-    if leads_to(log.edge.clone(), &shown.tail) != Some((at, certified.checkpoint.root)) {
+    if leads_to(log.edge.clone(), &shown.tail) != (at, certified.checkpoint.root) {
         let by: Vec<&str> = certified.by.iter().map(crate::ident::Ident::as_str).collect();
         return Err(Refused::Root { size: at, by: by.join(" and ") });
     }
@@ -226,13 +226,13 @@ fn named_sets(log: &Log, followed: &Followed) -> Result<(), Refused> {
 }
 
 /// Size and root of the tree that these leaves make of another one.
-fn leads_to(mut edge: Edge, tail: &[Hash]) -> Option<(u64, Hash)> {
+fn leads_to(mut edge: Edge, tail: &[Hash]) -> (u64, Hash) {
     let mut full = Vec::new();
     for leaf in tail {
         edge.append(*leaf, &mut full);
         full.clear();
     }
-    Some((edge.size(), edge.root()))
+    (edge.size(), edge.root())
 }
 
 #[cfg(test)]

@@ -131,7 +131,7 @@ impl Here {
         let seal_key = keyring::seal_key(&config.file.keys_dir, false).map_err(Error::from)?;
         let guard =
             Guard::open(&config.file.guard_path, 0).map_err(|error| failed(error.to_string()))?;
-        Ok(Self { members, seal_key, guard, tenants, config })
+        Ok(Self { config, members, seal_key, guard, tenants })
     }
 
     /// What this machine's guard says that it has cosigned.

@@ -22,7 +22,9 @@ pub fn forget(store: &Rocks, log: &Log, steps: &[String]) -> Result<(), Error> {
             }
             ours
         })?;
-        rows.into_iter().for_each(|key| changes.delete(Family::Meta, key));
+        for key in rows {
+            changes.delete(Family::Meta, key);
+        }
     }
     for (version, receipt) in (1_u64..).zip(steps) {
         let key = [&log.number.meta("step")[..], &version.to_be_bytes()].concat();
