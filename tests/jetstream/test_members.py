@@ -6,7 +6,6 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import httpx
 import pytest
 from rig.broker import Peer
 from rig.cluster import Cluster
+from rig.joining import beside, join
 from rig.trio import Eye, Trio, cosigned_by, timed
 
 from support import Server, cli, until
@@ -39,21 +39,9 @@ def change(server: Server, body: dict[str, Any]) -> httpx.Response:
 
 
 def newcomer(trio: Trio, name: str, of: str) -> str:
-    """A fourth replica, begun from a backup of another one as the page says, with a key of its own; its public key."""
-    source = trio[of]
-    headers = {"Authorization": f"Bearer {source.operator_key.text}"}
-    made = httpx.post(f"{source.url}/v1/backup", json={"name": name}, headers=headers, timeout=120, trust_env=False)
-    assert made.status_code in (200, 201), made.text
-    server = Server(trio.root / name, sections=copy.deepcopy(source.sections))
-    shutil.copytree(source.root / "keys", server.root / "keys")
-    shutil.copytree(source.backup_dir / name, server.data_dir)
-    server.keys, server.vkey, server.origin = dict(source.keys), trio.vkey, trio.origin
-    trio.servers[name] = server
-    vkey = trio.make_key(name)
-    server.sections["replica"] = {"name": name, "key_file": trio.key_file(name), "members": dict(source.sections["replica"]["members"])}
-    server.write_config()
-    server.guard_path.parent.mkdir()
-    server.run("recover", "--tenant", "acme", "--new-guard", "--reason", "A new replica.").ok()
+    """A fourth replica, which joined with what another one has, with a key of its own; its public key."""
+    server, vkey = beside(trio, name, of)
+    join(server, trio[of].url).ok()
     return vkey
 
 

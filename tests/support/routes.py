@@ -89,5 +89,11 @@ OPERATOR: dict[str, Callable[[], Send]] = {
     "backup": lambda: ("POST", "/v1/backup", {"json": {"name": "NOT A NAME"}}),
     "replicas": lambda: ("GET", "/v1/replicas", {}),
     "change the replicas": lambda: ("POST", "/v1/replicas/members", {"json": {"remove": ["NOT A NAME"]}}),
+    "copy for a replica": lambda: ("POST", "/v1/replicas/copies", {"json": {"copy": "NOT A NAME"}}),
+    "piece of a copy": lambda: ("GET", "/v1/replicas/copies/NOT-A-NAME/CURRENT?from=0", {}),
+    "remove a copy": lambda: ("DELETE", "/v1/replicas/copies/NOT-A-NAME", {}),
+    "checkpoint for a replica": lambda: ("GET", "/v1/replicas/logs/acme/checkpoint", {}),
+    "keys for a replica": lambda: ("GET", "/v1/replicas/logs/acme/keys", {}),
+    "tile for a replica": lambda: ("GET", "/v1/replicas/logs/acme/tile/0/000.p/1", {}),
     "metrics": lambda: ("GET", "/metrics", {}),
 }

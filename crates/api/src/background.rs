@@ -1,6 +1,6 @@
 //! The tasks beside requests: unfinished erasures, trimming, old payload, the scrub, watching journals, receipts by message.
 
-use crate::{app::App, event_result, log};
+use crate::{app::App, event_result, log, replicas::copies};
 use ledger::{
     Error, chores, expiry,
     journal::{Journal, jetstream},
@@ -74,6 +74,13 @@ async fn keep_witnessed(app: Arc<App>) {
 
 async fn keep_house(app: &App) {
     loop {
+        if let Some(folder) = &app.config.file.backup_dir
+            && app.config.file.replica.is_some()
+            && let Err(error) =
+                tokio::task::block_in_place(|| copies::sweep(folder, app.ledger.now()))
+        {
+            tracing::warn!(%error, "a copy for a machine that joined could not be removed");
+        }
         for tenant in app.ledger.tenants() {
             if tenant.is_deleted() {
                 if let Err(error) = bury(app, &tenant).await {

@@ -64,6 +64,16 @@ impl Client {
         })
     }
 
+    /// Base URL of the server.
+    pub fn server(&self) -> &str {
+        &self.server
+    }
+
+    /// What a server stores of the key.
+    pub fn stored_key(&self) -> String {
+        self.key.stored_form()
+    }
+
     /// Sends a GET. Returns the answer's bytes.
     pub fn get(&self, path: &str) -> Result<Vec<u8>, Error> {
         let bearer = self.key.bearer();

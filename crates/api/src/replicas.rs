@@ -4,6 +4,7 @@
 //! Out of scope: cosigning itself (`ledger::replica`).
 
 mod change;
+pub mod copies;
 mod monitor;
 mod setup;
 mod standing;

@@ -6,6 +6,7 @@ pub mod alerts;
 mod approvals;
 mod budgets;
 mod clock;
+mod copies;
 mod counts;
 mod decisions;
 mod entries;
@@ -129,6 +130,12 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/backup", post(operate::backup))
         .route("/v1/replicas", get(replicas::show))
         .route("/v1/replicas/members", post(replicas::change))
+        .route("/v1/replicas/copies", post(copies::make))
+        .route("/v1/replicas/copies/{copy}", delete(copies::remove))
+        .route("/v1/replicas/copies/{copy}/{file}", get(copies::piece))
+        .route("/v1/replicas/logs/{tenant}/checkpoint", get(copies::checkpoint))
+        .route("/v1/replicas/logs/{tenant}/keys", get(copies::keys))
+        .route("/v1/replicas/logs/{tenant}/tile/{*path}", get(copies::tile))
         .route("/slack/{connection}/interactions", post(slack::interactions))
         .route("/teams/{connection}/messages", post(teams::messages))
         .route("/livez", get(health::livez))

@@ -6,6 +6,7 @@
 
 mod cosigner;
 mod holders;
+pub mod join;
 mod propose;
 mod put_back;
 mod seen;

@@ -28,6 +28,20 @@ pub enum ReplicaCommand {
         /// File of the key
         file: std::path::PathBuf,
     },
+    /// Begin this machine as a replica with what another one has, proven before it serves; needs the server stopped here
+    #[command(after_help = "\
+Before: the configuration with [replica], the files of keys_dir from another replica, this replica's own key (`replica key`), the folder
+of the guard, and an empty data_dir. --from is the address of a replica itself, not that of the load balancer. Its configuration needs
+backup_dir.
+
+Everything is compared with what a majority of the replicas has cosigned, from `members` in [replica] on. Nothing is used before that;
+an interrupted join leaves nothing half: repeat the command.
+
+Exit codes: 0 proven and in place, 1 refused, 69 a replica can't be reached.
+
+Example:
+  countersign replica join --config countersign.toml --from https://10.0.0.1:8470 --also https://10.0.0.2:8470 --api-key-file operator.key")]
+    Join(Join),
     /// Put the newest cosigned checkpoint that this replica has shown back into a register that was lost; needs the server
     /// stopped
     #[command(
@@ -43,8 +57,8 @@ pub enum ReplicaCommand {
     },
     /// Add a replica to every log of this installation (operator key)
     #[command(after_help = "\
-From the entry on that records it, majorities count with the new replica. Start the new one before, from a backup of another
-replica: it posts and shows what the others cosign, and cosigns once it is added.
+From the entry on that records it, majorities count with the new replica. Start the new one before (`replica join`): it posts and shows
+what the others cosign, and cosigns once it is added.
 
 Exit codes: 0 in force, 1 refused, 69 the server can't be reached.
 
@@ -121,6 +135,28 @@ pub struct Change {
     /// Answer as JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// Arguments of `replica join`.
+#[derive(Args, Debug)]
+pub struct Join {
+    #[command(flatten)]
+    pub config: WithConfig,
+    /// Base URL of the replica from which the database is copied
+    #[arg(long, value_name = "URL")]
+    pub from: String,
+    /// Base URL of a further replica with whose checkpoint and tiles the copy is compared; may be repeated
+    #[arg(long, value_name = "URL")]
+    pub also: Vec<String>,
+    /// File with the operator key
+    #[arg(long, value_name = "FILE")]
+    pub api_key_file: Option<std::path::PathBuf>,
+    /// PEM file with the certificate authorities of the replicas (default: the public ones)
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<std::path::PathBuf>,
+    /// Allow the key and the database to be sent over plain http:// between machines: only where nobody else can read the network
+    #[arg(long)]
+    pub allow_http: bool,
 }
 
 /// Arguments of `key make`.

@@ -332,6 +332,7 @@ pub struct Backup {
 Examples:
   countersign recover --config c.toml --tenant acme --accept-journal-loss --reason 'broker lost its disk, INC-31'
   countersign recover --config c.toml --tenant acme --new-guard --reason 'guard volume lost, INC-32'")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag on the command line")]
 pub struct Recover {
     #[command(flatten)]
     pub config: WithConfig,
@@ -341,6 +342,9 @@ pub struct Recover {
     /// The broker lost messages permanently: begin a new journal epoch, by an entry that says what is missing
     #[arg(long)]
     pub accept_journal_loss: bool,
+    /// With [replica]: every replica and NATS are lost, and this is the one database that is left
+    #[arg(long, requires = "accept_journal_loss")]
+    pub all_replicas_lost: bool,
     /// Journal messages are gone, nothing explains it, and there is no newer backup: record that in the log and continue
     #[arg(long, conflicts_with_all = ["accept_journal_loss", "new_guard"])]
     pub accept_hole: bool,

@@ -39,6 +39,11 @@ impl ApiKey {
         Zeroizing::new(format!("Bearer {}", self.text.as_str()))
     }
 
+    /// What a server stores of it.
+    pub fn stored_form(&self) -> String {
+        crate::auth::stored_form(&self.text)
+    }
+
     #[cfg(test)]
     pub fn for_test() -> Self {
         let text = Zeroizing::new(format!("cs_0123456789abcdef_{}", "A".repeat(43)));

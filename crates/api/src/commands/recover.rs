@@ -13,9 +13,14 @@ use ledger::{
     gone::Hole,
     guard::Guard,
     ident::Ident,
-    journal::{Journal, jetstream},
+    journal::{
+        Journal,
+        jetstream::{self, register::Register},
+    },
     keyring::{self, Keyring},
-    list_logs, load_log, origin,
+    list_logs, load_log,
+    log::replicas,
+    origin,
     post::Log,
     recover,
     store::rocks::Rocks,
@@ -34,8 +39,10 @@ pub fn run(arguments: &Recover) -> Result<(), Failed> {
     }
     let why = super::ask_why(arguments.reason.as_deref())?;
     let config = load(&arguments.config.config)?;
-    if config.file.replica.is_some() && !arguments.new_guard {
-        let text = "with [replica] this would part the replicas: docs/operate/several-machines.md says what to do instead";
+    let all_lost = arguments.accept_journal_loss && arguments.all_replicas_lost;
+    if config.file.replica.is_some() && !arguments.new_guard && !all_lost {
+        let text = "with [replica] this would part the replicas: docs/operate/several-machines.md says what to do instead. If every replica \
+                    and NATS are lost: --accept-journal-loss --all-replicas-lost";
         return Err(Failed::new(EXIT_FAILED, text));
     }
     let name =
@@ -146,6 +153,20 @@ async fn accept_hole(config: &Config, log: &Log) -> Result<(), Failed> {
     Ok(())
 }
 
+/// Refuses to begin a replicated log anew while its register has something: then NATS is not lost, or another replica is back.
+async fn nothing_is_left(broker: &jetstream::Connection, log: &Log) -> Result<(), Failed> {
+    let (value, _) = Register::look(broker, &log.tenant, 0).await.map_err(Error::from)?;
+    if value.is_empty() {
+        return Ok(());
+    }
+    let size = replicas::size_of(&String::from_utf8_lossy(&value));
+    let text = format!(
+        "the register has a checkpoint of size {size}: not everything is lost. A machine that is alone joins the replicas that are left \
+         (`countersign replica join`); docs/operate/several-machines.md says more"
+    );
+    Err(Failed::new(EXIT_FAILED, text))
+}
+
 async fn journal_loss(
     config: &Config,
     store: &Rocks,
@@ -160,6 +181,9 @@ async fn journal_loss(
         ));
     };
     let broker = jetstream::Connection::open(&options).await.map_err(Error::from)?;
+    if config.file.replica.is_some() {
+        nothing_is_left(&broker, &log).await?;
+    }
     // The stream was deleted and not made again: the new epoch begins on a new stream.
     let stream = match jetstream::Jetstream::create(&broker, &log.tenant, replicas).await {
         Ok(made) => made,

@@ -1,5 +1,6 @@
 //! `countersign replica …`: the cosigner key, who the replicas are, and how they stand.
 
+mod join;
 mod keys;
 mod members;
 
@@ -48,6 +49,7 @@ pub fn run(command: &ReplicaCommand) -> Result<(), Failed> {
             members::change(change, Some(old), Some((name, vkey)))
         }
         ReplicaCommand::Members { remote, json } => members::show(remote, *json),
+        ReplicaCommand::Join(arguments) => join::run(arguments),
         ReplicaCommand::PutBack { config, tenant } => put_back(&config.config, tenant),
         ReplicaCommand::Status { remote, json } => {
             let answer = Client::new(remote)?.get_json("/v1/replicas")?;

@@ -89,13 +89,19 @@ pub async fn checkpoint(
         let note = app.witnesses.with_cosignatures(&tenant, note);
         return Ok(text("text/plain; charset=utf-8", note));
     }
+    let note = app.witnesses.with_cosignatures(&tenant, newest(&tenant)?);
+    Ok(text("text/plain; charset=utf-8", note))
+}
+
+/// The newest checkpoint, as the log and its replicas have signed it.
+pub(super) fn newest(tenant: &Tenant) -> Result<String, Problem> {
+    let published = tenant.published();
     if published.checkpoint.is_empty() {
         return Err(tenant
             .halted()
             .map_or_else(Problem::not_found, |reason| Error::Halted(reason).into()));
     }
-    let note = app.witnesses.with_cosignatures(&tenant, published.checkpoint.clone());
-    Ok(text("text/plain; charset=utf-8", note))
+    Ok(published.checkpoint.clone())
 }
 
 /// The earliest kept checkpoint of a tree of `size` or larger, once it can't change any more: it is the last one of a
@@ -133,17 +139,8 @@ pub async fn tile(
     let roles = if is_bundle { READERS } else { ANY };
     let public = app.config.file.public_tiles.contains(&tenant) && !is_bundle;
     let tenant = tenant_of(&app, &headers, &tenant, &n, roles, !is_bundle)?;
-    // A tile has one spelling. A path that had to be decoded is another spelling.
-    let plain = uri.path().ends_with(&format!("/tile/{path}"));
-    let tile = Tile::parse(&path).filter(|_| plain).ok_or_else(Problem::not_found)?;
-    // Index of the last leaf below the tile. An overflow means that no tree can have the tile.
-    let leaves = 256_u64.checked_pow(u32::from(tile.level.unwrap_or(0)));
-    let end = tile.number.checked_mul(256).and_then(|first| first.checked_add(tile.width as u64));
-    let last = end.zip(leaves).and_then(|(end, leaves)| end.checked_mul(leaves)?.checked_sub(1));
-    let last = last.ok_or_else(Problem::not_found)?;
-    let published = super::published_with(&app, &tenant, last).await?;
-    let bytes = app.ledger.reader(&tenant, &published).tile(&tile)?;
-    let response = text("application/octet-stream", bytes.ok_or_else(Problem::not_found)?);
+    let bytes = bytes_of(&app, &tenant, (&path, &uri)).await?;
+    let response = text("application/octet-stream", bytes);
     // A tile that was served once never changes.
     Ok(cached(
         response,
@@ -153,6 +150,25 @@ pub async fn tile(
             "private, max-age=31536000, immutable"
         },
     ))
+}
+
+/// The bytes of a tile or entry bundle. `path`: what follows `/tile/`.
+pub(super) async fn bytes_of(
+    app: &App,
+    tenant: &Tenant,
+    (path, uri): (&str, &Uri),
+) -> Result<Vec<u8>, Problem> {
+    // A tile has one spelling. A path that had to be decoded is another spelling.
+    let plain = uri.path().ends_with(&format!("/tile/{path}"));
+    let tile = Tile::parse(path).filter(|_| plain).ok_or_else(Problem::not_found)?;
+    // Index of the last leaf below the tile. An overflow means that no tree can have the tile.
+    let leaves = 256_u64.checked_pow(u32::from(tile.level.unwrap_or(0)));
+    let end = tile.number.checked_mul(256).and_then(|first| first.checked_add(tile.width as u64));
+    let last = end.zip(leaves).and_then(|(end, leaves)| end.checked_mul(leaves)?.checked_sub(1));
+    let last = last.ok_or_else(Problem::not_found)?;
+    let published = super::published_with(app, tenant, last).await?;
+    let bytes = app.ledger.reader(tenant, &published).tile(&tile)?;
+    bytes.ok_or_else(Problem::not_found)
 }
 
 /// The keys that sign this log, with the proofs that hand over from one to the next
@@ -165,12 +181,17 @@ pub async fn keys(
     headers: HeaderMap,
 ) -> Result<Json<KeysDocument>, Problem> {
     let tenant = tenant_of(&app, &headers, &tenant, &n, ANY, true)?;
+    document(&app, &tenant).map(Json)
+}
+
+/// The keys document of a log.
+pub(super) fn document(app: &App, tenant: &Tenant) -> Result<KeysDocument, Problem> {
     let published = tenant.published();
-    let reader = app.ledger.reader(&tenant, &published);
+    let reader = app.ledger.reader(tenant, &published);
     let mut keys = Vec::new();
     for key in &published.keys.log {
         let receipt =
-            if key.index == 0 { None } else { hand_over(&app, &tenant, &reader, key.index)? };
+            if key.index == 0 { None } else { hand_over(app, tenant, &reader, key.index)? };
         keys.push(DocumentedKey {
             vkey: key.vkey.clone(),
             first_size: key.first_size,
@@ -179,8 +200,8 @@ pub async fn keys(
             receipt,
         });
     }
-    let members = steps(&app, &tenant, &published)?;
-    Ok(Json(KeysDocument { origin: tenant.origin.clone(), keys, members }))
+    let members = steps(app, tenant, &published)?;
+    Ok(KeysDocument { origin: tenant.origin.clone(), keys, members })
 }
 
 /// The changes of the replicas that are shown, each with its receipt under a checkpoint of both sets. It ends before one whose

@@ -275,7 +275,11 @@ impl Quorum {
 
 /// The sets of which majorities must have cosigned a checkpoint of `size`. `is_shown`: both sets of that change have cosigned a
 /// checkpoint of that size or less that holds it.
-fn needed(sets: &[MemberSet], size: u64, is_shown: impl Fn(&MemberSet) -> bool) -> Vec<MemberSet> {
+pub(super) fn needed(
+    sets: &[MemberSet],
+    size: u64,
+    is_shown: impl Fn(&MemberSet) -> bool,
+) -> Vec<MemberSet> {
     let mut needed: Vec<MemberSet> = members::in_force(sets, size).into_iter().cloned().collect();
     for two in sets.windows(2).filter(|two| two[1].index < size && !is_shown(&two[1])) {
         for set in two {

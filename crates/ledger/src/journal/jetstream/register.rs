@@ -138,6 +138,27 @@ impl Register {
         Ok(Self { connection, tenant, made: info.created })
     }
 
+    /// What the register of a log holds, for a reader that makes and follows nothing: its value, empty if there is none, and the
+    /// steps in the order of their versions, at most `steps_max`. It may be some seconds old, and anybody with rights on the stream
+    /// can have written it.
+    pub async fn look(
+        connection: &Connection,
+        tenant: &Ident,
+        steps_max: u64,
+    ) -> Result<(Vec<u8>, Vec<Vec<u8>>), Error> {
+        let (connection, tenant) = (connection.clone(), tenant.clone());
+        let register = Self { connection, tenant, made: String::new() };
+        let (_, value) = register.value().await?;
+        let mut steps = Vec::new();
+        for version in 1..=steps_max {
+            match register.last_on(&format!("change.{version}")).await? {
+                (0, _) => break,
+                (_, step) => steps.push(step),
+            }
+        }
+        Ok((value, steps))
+    }
+
     fn subject(&self, rest: &str) -> String {
         format!("{PREFIX}{}.{rest}", self.tenant)
     }
@@ -199,7 +220,9 @@ impl Register {
                     body.map_err(|_| Error::Unavailable("the value is unreadable".into()))?;
                 Ok((seq, body))
             }
-            Found::Refused { err_code: code::MESSAGE_NOT_FOUND, .. } => Ok((0, Vec::new())),
+            Found::Refused {
+                err_code: code::MESSAGE_NOT_FOUND | code::STREAM_NOT_FOUND, ..
+            } => Ok((0, Vec::new())),
             Found::Refused { err_code, description } => {
                 Err(Error::Unavailable(format!("{description} ({err_code})")))
             }
