@@ -44,7 +44,7 @@ def newcomer(trio: Trio, name: str, of: str) -> str:
     headers = {"Authorization": f"Bearer {source.operator_key.text}"}
     made = httpx.post(f"{source.url}/v1/backup", json={"name": name}, headers=headers, timeout=120, trust_env=False)
     assert made.status_code in (200, 201), made.text
-    server = Server(trio.root / name, sections=copy.deepcopy(source.sections))
+    server = trio.make(name, copy.deepcopy(source.sections))
     shutil.copytree(source.root / "keys", server.root / "keys")
     shutil.copytree(source.backup_dir / name, server.data_dir)
     server.keys, server.vkey, server.origin = dict(source.keys), trio.vkey, trio.origin

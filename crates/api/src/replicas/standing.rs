@@ -186,6 +186,16 @@ pub fn alarms(ledger: &Ledger, tenant: &Tenant) -> Vec<Trouble> {
                 .into(),
         );
     }
+    if !tenant.is_deleted()
+        && let Err(why) = ledger::replica::members_in_force(ledger)
+    {
+        add(
+            "members_uneven",
+            format!(
+                "{why}, so that every log has the same ones (docs/operate/several-machines.md)."
+            ),
+        );
+    }
     let is_away = |peer: &&OneReplica| {
         peer.heard_seconds.is_none_or(|seconds| seconds >= AWAY_AFTER.as_secs())
             && replica.age() >= AWAY_AFTER

@@ -2,9 +2,9 @@
 //!
 //! It is one operator's quorum, not independent witnesses.
 
-mod holding;
+mod statement;
 
-pub use holding::Holding;
+pub use statement::{Claim, EntryOf, Files, Place, Statement};
 
 use super::{
     checkpoint::{self, Checkpoint},
@@ -295,6 +295,12 @@ mod tests {
             // Ed25519 as in RFC 8032 gives one signature for a message.
             let made = a.start(&origin, &start.process, start.after);
             assert_eq!(made == start, holds, "{}", case["about"]);
+        }
+        for case in vectors["statements"].as_array().unwrap() {
+            let asked: Statement = serde_json::from_value(case["asked"].clone()).unwrap();
+            let (said, holds) = (text(&case["statement"]), case["holds"].as_bool().unwrap());
+            assert_eq!(Members::has_stated(a.this(), &origin, &asked, &said), holds, "{case}");
+            assert_eq!(a.state(&origin, &asked) == said, holds, "{case}");
         }
         let log = Vkey::parse(&text(&vectors["log_key"])).unwrap();
         for case in vectors["values"].as_array().unwrap() {

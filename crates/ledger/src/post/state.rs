@@ -187,6 +187,9 @@ pub struct Keys {
     /// then the set is in the configuration.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub members: Vec<MemberSet>,
+    /// True if the genesis names the first of them: then the configuration says nothing of this log.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub first_members: bool,
 }
 
 impl Keys {
@@ -203,7 +206,8 @@ impl Keys {
             journal: genesis.journal_keys.clone(),
             token: genesis.token_keys.clone(),
             agent: Vec::new(),
-            members: Vec::new(),
+            members: genesis.members.clone().map(MemberSet::first).into_iter().collect(),
+            first_members: genesis.members.is_some(),
         }
     }
 
@@ -234,7 +238,15 @@ impl Keys {
         rotate(&mut self.agent, new);
     }
 
-    /// The keys that may have signed a journal message.
+    /// Puts a new journal key in force: alone, or beside the newest one before it, which then does not sign any more.
+    pub(crate) fn rotate_journal(&mut self, new: KeyText, beside: bool) {
+        rotate(&mut self.journal, new);
+        if !beside {
+            self.journal.drain(..self.journal.len() - 1);
+        }
+    }
+
+    /// The keys that may have signed a journal message, the one that signs last.
     pub fn journal(&self) -> Vec<Vkey> {
         self.journal.iter().map(|key| key.0.clone()).collect()
     }

@@ -11,17 +11,25 @@ const PREFIX: &str = "countersign-replica.";
 /// Largest request and largest answer, in bytes.
 const BYTES_MAX: usize = 64 * 1024;
 
+/// In place of a tenant's name, which never begins so: what is about tenants that are not, or no longer, logs.
+const ALL_TENANTS: &str = "_";
+
 /// The replicas of one log, by name. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Peers {
     connection: Connection,
-    tenant: Ident,
+    tenant: String,
 }
 
 impl Peers {
     /// The replicas of a tenant's log.
     pub fn new(connection: &Connection, tenant: &Ident) -> Self {
-        Self { connection: connection.clone(), tenant: tenant.clone() }
+        Self { connection: connection.clone(), tenant: tenant.to_string() }
+    }
+
+    /// The replicas of an installation.
+    pub fn of_installation(connection: &Connection) -> Self {
+        Self { connection: connection.clone(), tenant: ALL_TENANTS.into() }
     }
 
     fn subject(&self, replica: &Ident) -> String {
