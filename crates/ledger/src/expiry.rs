@@ -133,12 +133,6 @@ pub async fn bury(
     Ok(Buried::Whole)
 }
 
-/// True if payload and keys of a deleted tenant are gone here.
-pub fn is_emptied(ledger: &Ledger, tenant: &Tenant) -> Result<bool, store::Error> {
-    let left = erased::expiring(ledger.store(), tenant.number)?;
-    Ok(left.is_none_or(|Expiring { from, below }| from == below))
-}
-
 /// Empties every payload of the entries `from..to`, whatever their kind.
 fn empty(ledger: &Ledger, number: LogNumber, (from, to): (u64, u64)) -> Result<(), store::Error> {
     let empty = Payload::default().encode();

@@ -6,7 +6,10 @@ use crate::{
     chores,
     entry::{Kind, View},
     ident::Ident,
-    journal::jetstream::{Connection, peers::Peers},
+    journal::{
+        Error,
+        jetstream::{Connection, peers::Peers},
+    },
     keyring,
     ledger::Ledger,
     log::{
@@ -18,7 +21,6 @@ use crate::{
     tenant::Tenant,
 };
 use data_encoding::HEXLOWER;
-use futures_util::future::join_all;
 use serde::Deserialize;
 use std::time::{Duration, Instant};
 
@@ -180,15 +182,7 @@ pub(super) async fn not_said(
 ) -> Vec<Lacks> {
     let begun = Instant::now();
     loop {
-        let asked = all.iter().map(async |member| {
-            let said = if member == this {
-                tokio::task::block_in_place(&own).map_err(|why| (why, true))
-            } else {
-                ask(peers, member, origin, claim.clone()).await
-            };
-            said.err().map(|(why, is_there)| Lacks { name: member.name.clone(), why, is_there })
-        });
-        let lacks: Vec<Lacks> = join_all(asked).await.into_iter().flatten().collect();
+        let lacks = not_said_now((peers, origin), (all, this), claim, &own).await;
         if begun.elapsed() >= wait || !lacks.iter().any(|one| one.is_there) {
             return lacks;
         }
@@ -196,22 +190,51 @@ pub(super) async fn not_said(
     }
 }
 
-/// Asks a member for a statement. Why it did not make it, and whether it answered.
-async fn ask(
-    peers: &Peers,
+async fn not_said_now(
+    (peers, origin): (&Peers, &str),
+    (all, this): (&[Member], &Member),
+    claim: &Claim,
+    own: &impl Fn() -> Result<(), String>,
+) -> Vec<Lacks> {
+    let mut lacks = Vec::new();
+    let mut add =
+        |of: &Member, (why, is_there)| lacks.push(Lacks { name: of.name.clone(), why, is_there });
+    if let Some(this) = all.iter().find(|member| *member == this)
+        && let Err(why) = tokio::task::block_in_place(own)
+    {
+        add(this, (why, true));
+    }
+    let others: Vec<&Member> = all.iter().filter(|member| *member != this).collect();
+    let asked: Vec<Statement> = others.iter().map(|_| statement(claim)).collect();
+    let body = |asked: &Statement| serde_json::to_vec(asked).unwrap_or_default();
+    let questions = others.iter().zip(&asked).map(|(of, asked)| (of.name.clone(), body(asked)));
+    let answers = peers.ask_each(questions.collect(), WAIT).await;
+    for ((member, asked), answer) in others.iter().zip(&asked).zip(answers) {
+        if let Err(lack) = believed(member, origin, asked, answer) {
+            add(member, lack);
+        }
+    }
+    lacks
+}
+
+/// A claim with a nonce of its own.
+fn statement(claim: &Claim) -> Statement {
+    let nonce = HEXLOWER.encode(&keyring::random32()[..16]);
+    Statement { claim: claim.clone(), nonce }
+}
+
+/// Whether a member has made a statement. If not, why, and whether it answered.
+fn believed(
     member: &Member,
     origin: &str,
-    claim: Claim,
+    asked: &Statement,
+    answer: Result<Vec<u8>, Error>,
 ) -> Result<(), (String, bool)> {
-    let nonce = HEXLOWER.encode(&keyring::random32()[..16]);
-    let asked = Statement { claim, nonce };
-    let body = serde_json::to_vec(&asked).unwrap_or_default();
-    let answer = peers.ask(&member.name, body, WAIT).await;
     let answer = answer.map_err(|error| (error.to_string(), false))?;
     match serde_json::from_slice::<Answer>(&answer) {
         Err(_) => Err(("its answer is unreadable".into(), false)),
         Ok(Answer { statement: Some(signature), .. }) => {
-            let said = Members::has_stated(member, origin, &asked, &signature);
+            let said = Members::has_stated(member, origin, asked, &signature);
             if said { Ok(()) } else { Err(("its answer has a wrong signature".into(), false)) }
         }
         Ok(Answer { refused, .. }) => {

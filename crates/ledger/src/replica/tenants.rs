@@ -4,7 +4,7 @@
 
 use super::statements::{Lacks, SAID_WAIT, not_said, shown};
 use crate::{
-    envelope, expiry,
+    envelope, erased,
     ident::Ident,
     journal::{
         self, Journal, Subject,
@@ -110,7 +110,7 @@ fn has_deleted(ledger: &Ledger, entry: &EntryOf) -> Result<(), String> {
     }
     let place = Place { index: entry.index, leaf_hash: entry.leaf_hash };
     shown(ledger, &tenant, place)?;
-    match expiry::is_emptied(ledger, &tenant) {
+    match erased::is_emptied(ledger.store(), tenant.number) {
         Ok(true) => Ok(()),
         Ok(false) => {
             ledger.hasten_erasures();

@@ -3,7 +3,7 @@
 use super::Connection;
 use crate::{ident::Ident, journal::Error};
 use async_nats::{Client, RequestErrorKind, Subject, Subscriber};
-use futures_util::StreamExt as _;
+use futures_util::{StreamExt as _, future::join_all};
 use std::time::Duration;
 use tokio::time::{error::Elapsed, timeout};
 
@@ -52,6 +52,16 @@ impl Peers {
             Ok(Err(error)) => Err(Error::Unknown(error.to_string())),
             Err(Elapsed { .. }) => Err(Error::Unknown("it does not answer".into())),
         }
+    }
+
+    /// Asks several replicas at once. The answers are in the order of the questions.
+    pub async fn ask_each(
+        &self,
+        asked: Vec<(Ident, Vec<u8>)>,
+        wait: Duration,
+    ) -> Vec<Result<Vec<u8>, Error>> {
+        let asked = asked.into_iter();
+        join_all(asked.map(async |(name, body)| self.ask(&name, body, wait).await)).await
     }
 
     /// What the others ask of `own`, from now on.
