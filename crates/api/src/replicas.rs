@@ -4,13 +4,11 @@
 //! Out of scope: cosigning itself (`ledger::replica`).
 
 mod change;
-mod founding;
 mod monitor;
 mod setup;
 mod standing;
 
 pub use change::{majority_answers, sets_agree};
-pub use founding::{Founded, found, in_words};
 pub use monitor::check as check_brokers;
 pub use setup::{Setup, mistakes};
 pub use standing::{Replicated, alarms, figures, logs, stops};

@@ -1,5 +1,9 @@
 //! Makes tenants, and issues their API keys.
 
+mod founding;
+
+pub use founding::{Founded, found, in_words};
+
 use crate::{
     act::{self, Act},
     app::App,

@@ -31,9 +31,10 @@ pub use checked::check_seal;
 #[cfg(feature = "jetstream")]
 pub(crate) use checked::check_sound;
 pub use error::Error;
+pub use founding::origin;
 pub use kept::Kept;
 pub(crate) use open::load_access;
-pub use open::{list_logs, load_log, origin};
+pub use open::{list_logs, load_log};
 pub use places::PlaceOf;
 pub use publish::{Batch, POST_WAIT, QUEUE_WAIT, check_batch, random_salt};
 pub use sources::SourcesEntry;

@@ -5,9 +5,9 @@ use crate::{
     app::App,
     auth,
     problem::{Code, Problem},
-    replicas::{self, Founded},
     routes::erasures::Missing,
-    tenants, witness,
+    tenants::{self, Founded},
+    witness,
 };
 use axum::{
     Json,
@@ -67,7 +67,7 @@ pub async fn create_tenant(
     let _alone = app.slow.lock().await;
     let act = Act { by, why };
     let (key, founded) = if app.config.file.replica.is_some() {
-        let Founded { key, members, missing } = replicas::found(&app, &name, act).await?;
+        let Founded { key, members, missing } = tenants::found(&app, &name, act).await?;
         (key, Some((members, missing)))
     } else {
         (tenants::create(&app, &name, act, None).await?, None)

@@ -1,6 +1,6 @@
 //! The genesis of a log: what it names, and the message that brings it.
 
-use super::{Error, Ledger, origin, random_salt};
+use super::{Error, Ledger, random_salt};
 use crate::{
     envelope::{self, Place},
     ident::Ident,
@@ -79,4 +79,9 @@ pub(super) fn genesis(
         predecessor: None,
         by,
     }
+}
+
+/// Name of a tenant's log: the address of its tiles.
+pub fn origin(public_host: &str, name: &Ident) -> String {
+    format!("{public_host}/v1/tenants/{name}/logs/1")
 }

@@ -3,7 +3,9 @@
 use super::{
     Error, Journals, Ledger, Opened, Options, RECEIPTS_WAITING_MAX,
     checked::{Check, check_ended, check_seal, check_sealed_log},
-    cosigned, ended, founding, layout,
+    cosigned, ended,
+    founding::{self, origin},
+    layout,
 };
 use crate::{
     guard::{Guard, Mark, Port},
@@ -181,11 +183,6 @@ impl Ledger {
         tenants.insert(name.clone(), Arc::clone(&tenant));
         Ok(tenant)
     }
-}
-
-/// Name of a tenant's log: the address of its tiles.
-pub fn origin(public_host: &str, name: &Ident) -> String {
-    format!("{public_host}/v1/tenants/{name}/logs/1")
 }
 
 fn run(writer: Writer) {
