@@ -72,20 +72,23 @@ pub fn key(command: &KeyCommand) -> Result<(), Failed> {
             let body = json!({"use": usage, "overlap": overlap, "reason": reason});
             let path = format!("/v1/tenants/{tenant}/keys/rotate");
             let answer = Client::new(remote)?.post_json(&path, &body)?;
-            say(&format!("new {usage} key {}", shown(&answer["vkey"])));
-            say(&format!("recorded in entry {}", shown(&answer["index"])));
-            super::say_missing(&answer);
-            if !answer["missing"].is_null() {
-                say(
-                    "The key before it counts too, until they are back and you repeat this command.",
-                );
-            }
-            say(&dim(
-                "Copy its new file in keys_dir to where the others are kept, unless it came from there.",
-            ));
+            rotated(usage, &answer);
         }
     }
     Ok(())
+}
+
+/// Says which key signs now.
+fn rotated(usage: &str, answer: &Value) {
+    say(&format!("new {usage} key {}", shown(&answer["vkey"])));
+    say(&format!("recorded in entry {}", shown(&answer["index"])));
+    super::say_missing(answer);
+    if !answer["missing"].is_null() {
+        say("The key before it counts too, until they are back and you repeat this command.");
+    }
+    say(&dim(
+        "Copy its new file in keys_dir to where the others are kept, unless it came from there.",
+    ));
 }
 
 /// Says whose a passkey or an account is now.

@@ -359,4 +359,19 @@ mod tests {
         check(4, &[3, 4]);
         check(4, &[3, 4]);
     }
+
+    #[test]
+    fn p21_a_journal_key_counts_beside_the_one_before_it_or_alone() {
+        let key = |seed| KeyText(Signer::new("log.example/journal", &[seed; 32]).vkey().clone());
+        let mut keys = Keys { journal: vec![key(1)], ..Keys::default() };
+        let mut check = |new, beside, left: &[u8]| {
+            keys.rotate_journal(key(new), beside);
+            assert_eq!(keys.journal, left.iter().map(|seed| key(*seed)).collect::<Vec<_>>());
+        };
+        check(2, true, &[1, 2]);
+        check(2, false, &[2]);
+        check(3, true, &[2, 3]);
+        check(4, true, &[3, 4]);
+        check(5, false, &[5]);
+    }
 }

@@ -126,9 +126,9 @@ pub async fn silent(connection: &Connection, tenant: &Tenant, members: &[Member]
 
 /// The members of the set in force that have not said that they have the file of a key, and why. Empty if all have.
 pub async fn lacking(connection: &Connection, tenant: &Tenant, vkey: &Vkey) -> Vec<Lacks> {
-    let own = || match tenant.with_keys(|ring| ring.signer(vkey).is_ok()) {
-        true => Ok(()),
-        false => Err("it has no file of the key".into()),
+    let own = || {
+        let held = tenant.with_keys(|ring| ring.signer(vkey).map(drop));
+        held.map_err(|_| "it has no file of the key".to_owned())
     };
     let Some(replica) = tenant.replica() else { return Vec::new() };
     let (set, peers) = (replica.set(), Peers::new(connection, &tenant.name));
