@@ -187,14 +187,13 @@ pub fn alarms(ledger: &Ledger, tenant: &Tenant) -> Vec<Trouble> {
         );
     }
     if !tenant.is_deleted()
-        && let Err(why) = ledger::replica::members_in_force(ledger)
+        && let Some(other) = ledger::replica::uneven(ledger, tenant)
     {
-        add(
-            "members_uneven",
-            format!(
-                "{why}, so that every log has the same ones (docs/operate/several-machines.md)."
-            ),
+        let detail = format!(
+            "The replicas of this log are not those of {other}: repeat the last `countersign replica add`, `remove` or `replace`, so \
+             that every log has the same ones (docs/operate/several-machines.md)."
         );
+        add("members_uneven", detail);
     }
     let is_away = |peer: &&OneReplica| {
         peer.heard_seconds.is_none_or(|seconds| seconds >= AWAY_AFTER.as_secs())

@@ -20,7 +20,7 @@ use std::{sync::Arc, time::Duration};
 
 /// Longest wait until a majority has cosigned the genesis, and how often that is looked at.
 const SHOWN_WAIT: Duration = Duration::from_secs(30);
-const SHOWN_EVERY: Duration = Duration::from_millis(50);
+const SHOWN_EVERY: Duration = Duration::from_millis(100);
 
 /// A tenant that was made.
 pub struct Founded {
@@ -47,9 +47,9 @@ pub async fn found(app: &Arc<App>, name: &Ident, act: Act) -> Result<Founded, Pr
         Some(tenant) => tenant,
         None => begin(app, &broker, name, act.by.clone()).await?,
     };
-    wait_shown(&tenant).await?;
-    let key = tenants::first_admin(app, &tenant, act, None).await?;
     let members = tenant.replica().map(|replica| replica.set().members).unwrap_or_default();
+    wait_shown((app, &broker), &tenant, &members).await?;
+    let key = tenants::first_admin(app, &tenant, act, None).await?;
     let genesis = app.ledger.entry(&tenant, 0)?.unwrap_or_default();
     let genesis = EntryOf { tenant: name.clone(), index: 0, leaf_hash: leaf_hash(&genesis) };
     let missing = replica::not_made((&app.ledger, &broker), &members, &genesis).await;
@@ -104,10 +104,16 @@ pub fn in_words(lacking: &[Lacks]) -> String {
     each.join("; ")
 }
 
-/// Waits until a majority has cosigned the genesis: before that, nothing can be told.
-async fn wait_shown(tenant: &Tenant) -> Result<(), Problem> {
+/// Has the other replicas take up the tenant, and waits until a majority has cosigned the genesis: before that, nothing can be told.
+async fn wait_shown(
+    (app, broker): (&App, &jetstream::Connection),
+    tenant: &Tenant,
+    members: &[Member],
+) -> Result<(), Problem> {
+    let is_shown = || tenant.published().size > 0 && tenant.no_quorum().is_none();
     let shown = async {
-        while tenant.published().size == 0 || tenant.no_quorum().is_some() {
+        while !is_shown() {
+            replica::announce((&app.ledger, broker), members, &tenant.name).await;
             tokio::time::sleep(SHOWN_EVERY).await;
         }
     };

@@ -28,7 +28,9 @@ pub fn is_over(store: &Rocks, options: &Options, log: &Log) -> Result<bool, stor
     let keys = |size| log.keys.signing(size).cloned().collect();
     let set = members::in_force(members.sets(&log.keys.members), replicas::size_of(&note));
     let shown = replicas::certified(&note, &log.origin, keys, set);
-    Ok(shown.is_ok_and(|shown| shown.checkpoint.size == log.position.size))
+    // Without keys it is over too: it was deleted before there were replicas.
+    Ok(shown.is_ok_and(|shown| shown.checkpoint.size == log.position.size)
+        || !Keyring::has_files(&options.keys_dir, &log.tenant))
 }
 
 /// Checks what stays as at every start (`check`). The keys may be destroyed already, and the journal gone.

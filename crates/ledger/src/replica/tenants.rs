@@ -14,6 +14,7 @@ use crate::{
     ledger::{Error, Ledger, origin},
     log::{
         members::Member,
+        merkle,
         note::Vkey,
         replicas::{Claim, EntryOf, Files, Members, Place, Statement},
     },
@@ -143,6 +144,14 @@ pub fn members_in_force(ledger: &Ledger) -> Result<Vec<Member>, String> {
     ))
 }
 
+/// The first log with other replicas than this one has; `None` if there is none. Logs are compared with the first of them.
+pub fn uneven(ledger: &Ledger, tenant: &Tenant) -> Option<Ident> {
+    let own = tenant.replica()?.set().members;
+    let first = ledger.tenants().into_iter().find(|other| !other.is_deleted())?;
+    let differs = first.replica()?.set().members != own;
+    differs.then(|| first.name.clone())
+}
+
 /// Those of these members that have not said that they have the key files of a new tenant, and why. `ring`: this replica's.
 pub async fn without_files(
     (ledger, connection): (&Ledger, &Connection),
@@ -151,6 +160,18 @@ pub async fn without_files(
 ) -> Result<Vec<Lacks>, Error> {
     let files = Files { tenant: name.clone(), digest: ring.digest()? };
     Ok(of_all((ledger, connection), members, (name, Claim::Keys(files)), Duration::ZERO).await)
+}
+
+/// Has these members look for a new tenant now. Whoever does not hear it finds the tenant within a minute.
+pub async fn announce(
+    (ledger, connection): (&Ledger, &Connection),
+    members: &[Member],
+    name: &Ident,
+) {
+    // Its genesis may not be posted yet: no replica can say that it shows this one, and each looks.
+    let any = EntryOf { tenant: name.clone(), index: 0, leaf_hash: merkle::empty_root() };
+    let claim = (name, Claim::Made(any));
+    let _looking = of_all((ledger, connection), members, claim, Duration::ZERO).await;
 }
 
 /// Those of these members that have not said that they have the log of a new tenant. Waits for those that answer, up to 20 s.
