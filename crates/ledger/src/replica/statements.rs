@@ -230,7 +230,10 @@ fn believed(
     asked: &Statement,
     answer: Result<Vec<u8>, Error>,
 ) -> Result<(), (String, bool)> {
-    let answer = answer.map_err(|error| (error.to_string(), false))?;
+    let answer = answer.map_err(|error| match error {
+        Error::Unavailable(why) | Error::Unknown(why) => (why, false),
+        other => (other.to_string(), false),
+    })?;
     match serde_json::from_slice::<Answer>(&answer) {
         Err(_) => Err(("its answer is unreadable".into(), false)),
         Ok(Answer { statement: Some(signature), .. }) => {
