@@ -27,7 +27,7 @@ SYSTEM_KINDS = {"genesis", "journal_gap", "erasure", "access", "key", "rules", "
 class Log:
     """A journal and the log that follows from it. `about` says what the file shows."""
 
-    def __init__(self, about):
+    def __init__(self, about, begins=None):
         self.epoch, self.posted, self.time, self.entry_time = 1, 0, "", ""
         self.entries, self.kept, self.keys, self.sources, self.subjects = [], [], {}, {}, {}
         self.prior, self.in_force, self.lists, self.token_kid = {}, None, {}, thumbprint(TOKEN.public)
@@ -43,7 +43,7 @@ class Log:
             "v": 1, "origin": ORIGIN, "tenant": TENANT, "journal": JOURNAL, "log_keys": [LOG.vkey],
             "journal_keys": [JKEY.vkey], "token_keys": [TOKEN.vkey],
             "salt_key_id": sha256(SALT_KEY)[:8].hex(), "predecessor": None, "by": {"command": "init"},
-        }
+        } | (begins or {})
         self.signed("system.genesis", genesis, "2026-11-20T05:48:00.000000000Z", "genesis")
 
     def put(self, kind, producer, event, whole, fields, scope, note=None, commit_name=""):
@@ -583,6 +583,30 @@ def make_entries():
     log.reject("system.members", late, at(5), "system_body", signature=sign_place(JKEY, TENANT, 1, "system.members", log.subjects["system.members"], late))
     log.signed("system.members", body | {"version": 2, "members": [of[name] for name in "abdef"], "before": {"version": 1, "members": next_three}, "reason": None}, at(6), "members")
     log.write("members")
+
+    log = Log(
+        "Replicas made the log: its genesis names the first ones, and the first change must follow them. The journal key rotates in two entries: the old key counts beside the new one, then no more.",
+        {"members": three, "by": {"operator": "fedcba9876543210"}},
+    )
+    by = {"by": {"operator": "fedcba9876543210"}, "reason": None}
+    change = {"v": 1, "version": 1, "members": next_three, "before": {"version": 0, "members": three}} | by
+    other = jcs(change | {"before": {"version": 0, "members": [of[name] for name in "abe"]}})
+    log.reject("system.members", other, at(1), "system_body", signature=sign_place(JKEY, TENANT, 1, "system.members", 0, other))
+    log.signed("system.members", change, at(2), "members")
+    journal2 = Key(ORIGIN + "/journal", bytes([6] * 32))
+    rotation = {"use": "journal", "vkey": journal2.vkey, "overlap": 0} | by
+    event = {"use": "journal", "vkey": journal2.vkey} | by
+    for wrong in (rotation | {"beside": True, "use": "token"}, rotation | {"beside": True, "vkey": JKEY.vkey}):
+        log.reject("system.key", jcs(wrong), at(3), "system_body", signature=sign_place(JKEY, TENANT, 1, "system.key", log.subjects.get("system.key", 0), jcs(wrong)))
+    log.signed("system.key", rotation | {"beside": True}, at(4), "key", event=event | {"beside": True})
+    # On its way when the key took over, and after it.
+    log.signed("system.members", change | {"version": 2, "members": three, "before": {"version": 1, "members": next_three}}, at(5), "members")
+    log.signed("system.members", change | {"version": 3, "before": {"version": 2, "members": three}}, at(6), "members", key=journal2)
+    log.signed("system.key", rotation, at(7), "key", event=event, key=journal2)
+    late = jcs(change | {"version": 4, "members": three, "before": {"version": 3, "members": next_three}})
+    log.reject("system.members", late, at(8), "signature", signature=sign_place(JKEY, TENANT, 1, "system.members", log.subjects["system.members"], late))
+    log.signed("system.members", json.loads(late), at(9), "members", key=journal2)
+    log.write("replicated")
 
     log = Log("What sinks say of themselves: one starts, delivers with a refused record, and somebody has a range sent again; what can't be so is rejected.")
     log.publish(decision("e-1"), at(1))

@@ -22,6 +22,29 @@ class Replica:
         message = f"countersign-replica-start/v1\n{origin}\n{self.name}\n{process}\n{after}\n"
         return {"process": process, "after": after, "signature": b64(self.key.private.sign(message.encode()))}
 
+    def state(self, asked, origin=ORIGIN):
+        (verb, what), nonce = next(item for item in asked.items() if item[0] != "nonce"), asked["nonce"]
+        line = what if isinstance(what, str) else f"{what['index']} {what['leaf_hash']}"
+        message = f"countersign-replica-{verb}/v1\n{origin}\n{self.name}\n{line}\n{nonce}\n"
+        return b64(self.key.private.sign(message.encode()))
+
+
+def statements(a, b, log):
+    nonce = hashlib.sha256(b"a nonce").hexdigest()[:32]
+    leaf, other = (b64(hashlib.sha256(word).digest()) for word in (b"leaf", b"other"))
+    holds = {"holds": log.vkey, "nonce": nonce}
+    erased = {"erased": {"index": 1044, "leaf_hash": leaf}, "nonce": nonce}
+    cases = [
+        ("it has the file of a key", holds, a.state(holds), True),
+        ("asked again", holds | {"nonce": nonce[::-1]}, a.state(holds), False),
+        ("another has it", holds, b.state(holds), False),
+        ("it has no byte of an erasure", erased, a.state(erased), True),
+        ("of another erasure", erased, a.state(erased | {"erased": {"index": 1045, "leaf_hash": leaf}}), False),
+        ("of another entry at that index", erased, a.state(erased | {"erased": {"index": 1044, "leaf_hash": other}}), False),
+        ("of another log", erased, a.state(erased, ORIGIN[:-1] + "2"), False),
+    ]
+    return [{"about": about, "replica": "a", "asked": asked, "statement": said, "holds": fits} for about, asked, said, fits in cases]
+
 
 def replicas():
     log, other_log = Key(ORIGIN, bytes([1] * 32)), Key(ORIGIN, bytes([5] * 32))
@@ -56,5 +79,6 @@ def replicas():
         "origin": ORIGIN, "log_key": log.vkey, "members": {one.name: one.vkey for one in (a, b, c)},
         "seeds": {one.name: one.seed.hex() for one in (a, b, c)},
         "starts": [{"about": about, "replica": "a", "start": start, "holds": holds} for about, start, holds in starts],
+        "statements": statements(a, b, log),
         "values": [{"about": about, "note": value, "by": by} for about, value, by in values],
     }

@@ -3,8 +3,12 @@ events are posted; a member that lacks the file is named, and nothing is switche
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -85,16 +89,74 @@ def test_p21_the_log_key_rotates_while_events_are_posted(trio: Trio, tmp_path: P
 
 
 def test_p21_other_keys_switch_when_all_have_them(trio: Trio) -> None:
-    """The token key, and the first key of tokens of agents; that of the journal is refused, in words. Each replica serves the same keys."""
+    """The token key, and the first key of tokens of agents. Each replica serves the same keys."""
     for usage in ("token", "agent"):
         file = make(trio, usage)
         for name in ("b", "c"):
             give(trio, file, name)
         rotate(trio, usage).ok()
-    refused = rotate(trio, "journal")
-    assert refused.code == 1 and "the journal key can't be rotated" in refused.err, refused.err
     trio.reach(trio.post("c") + 1)
     kinds = [entry["event"]["use"] for entry in trio["c"].admin.entries(kind="key")]
     assert kinds == ["token", "agent"]
     for name in trio.servers:
         assert trio.troubles(name) == {}, name
+
+
+def test_p21_the_journal_key_rotates_while_messages_are_signed(trio: Trio) -> None:
+    """Each replica writes signed messages all the time. The new key counts beside the old one until all show it, then alone: no message
+    is rejected. One that is away in between is named, and a repetition ends the rotation."""
+    ended, failed, issued = threading.Event(), list[str](), list[str]()
+
+    def write(name: str) -> None:
+        while not ended.is_set():
+            try:
+                issued.append(trio[name].add_key(["exporter"]).id)
+            except Exception as error:  # noqa: BLE001  told at the end
+                failed.append(f"{name}: {error!r}")
+                return
+
+    assert "There is no file of a next journal key" in rotate(trio, "journal").err
+    file = make(trio, "journal")
+    give(trio, file, "b")
+    refused = rotate(trio, "journal")
+    assert refused.code == 1 and "c: it has no file of the key" in refused.err, refused.err
+    give(trio, file, "c")
+    writers = [threading.Thread(target=write, args=(name,)) for name in trio.servers]
+    for writer in writers:
+        writer.start()
+    until("messages before the switch", lambda: len(issued) > 10)
+    done = rotate(trio, "journal").ok()
+    assert "not yet" not in done.out, done.out
+    before = len(issued)
+    until("messages after the switch", lambda: len(issued) > before + 10)
+    ended.set()
+    for writer in writers:
+        writer.join()
+    assert failed == []
+    admin = trio["a"].admin
+    until("all to be shown", lambda: {e["event"]["key_id"] for e in admin.entries(kind="access")} >= set(issued))
+    assert admin.entries(kind="rejected") == []
+    first, second = (entry["event"] for entry in admin.entries(kind="key"))
+    assert first["beside"] is True and "beside" not in second and first["vkey"] == second["vkey"]
+    # One that stops when the first entry is there: the old key stays until it is back.
+    file = make(trio, "journal")
+    for name in ("b", "c"):
+        give(trio, file, name)
+    with ThreadPoolExecutor() as pool:
+        switching = pool.submit(rotate, trio, "journal")
+        until("the first entry", lambda: len(admin.entries(kind="key")) == 3)
+        os.kill(trio["c"].process.pid, signal.SIGSTOP)
+        said = switching.result().ok().out
+    os.kill(trio["c"].process.pid, signal.SIGCONT)
+    if len(admin.entries(kind="key")) == 3:
+        assert "not yet c" in said, said
+        rotate(trio, "journal").ok()
+    until("the second entry", lambda: len(admin.entries(kind="key")) == 4)
+    assert ["beside" in entry["event"] for entry in admin.entries(kind="key")] == [True, False, True, False]
+    trio.reach(trio.post("c") + 1)
+    for name in trio.servers:
+        until(f"{name} to be well", lambda name=name: trio.troubles(name) == {})
+    for server in trio.servers.values():
+        server.stop()
+    for server in trio.servers.values():
+        server.fsck().ok()

@@ -80,6 +80,7 @@ ROUTES: dict[str, tuple[Callable[[], Send], set[str], set[int]]] = {
     "delete tenant": (lambda: ("POST", f"{T}/deletion", {"json": {"tenant": "another", "reason": "none"}}), {"admin"}, {400}),
     "hold": (lambda: ("POST", f"{T}/holds", {"json": {"hold": "Not A Name", "reason": "none"}}), {"admin"}, {400}),
     "release": (lambda: ("POST", f"{T}/holds/none/release", {"json": {"reason": "none"}}), {"admin"}, {404}),
+    "erasure": (lambda: ("GET", f"{T}/erasures/{10**9}", {}), {"auditor", "admin"}, {404}),
     "erase": (lambda: ("POST", f"{T}/erasures", {"json": {"indexes": [10**9]}}), {"admin"}, {404}),
 }
 #: Routes whose other callers see 404 instead of 403: what is not theirs does not exist for them.

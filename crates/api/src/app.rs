@@ -88,6 +88,8 @@ pub struct App {
     pub decoy_key: Zeroizing<[u8; 32]>,
     /// Allows one erasure, rotation or creation of a tenant at a time.
     pub slow: AsyncMutex<()>,
+    /// Allows one search for new tenants at a time.
+    taking_up: AsyncMutex<()>,
     workers: RwLock<BTreeMap<Ident, Arc<Worker>>>,
     tasks: Mutex<JoinSet<()>>,
     /// The tasks of [`App::workers`].
@@ -167,6 +169,7 @@ impl App {
             key_removal: AsyncMutex::default(),
             decoy_key,
             slow,
+            taking_up: AsyncMutex::default(),
             workers,
             tasks,
             working,
@@ -208,6 +211,27 @@ impl App {
         if let (Some(broker), Some((_, copies))) = (self.broker.clone(), self.config.jetstream()) {
             let (ledger, tenant) = (Arc::clone(&self.ledger), Arc::clone(tenant));
             self.spawn(replica::run(ledger, tenant, broker, copies));
+        }
+    }
+
+    /// Takes up the tenants that other replicas have made, and whose keys are here. Their workers begin once the genesis is shown.
+    pub async fn take_up(self: &Arc<Self>) {
+        let Some(broker) = self.broker.as_ref().filter(|_| self.config.file.replica.is_some())
+        else {
+            return;
+        };
+        let _one = self.taking_up.lock().await;
+        for tenant in replica::take_up(&self.ledger, broker).await {
+            tracing::info!(tenant = %tenant.name, "a new tenant is taken up");
+            self.start_follower(&tenant);
+            let app = Arc::clone(self);
+            self.spawn(async move {
+                let begun = tenant.watch().wait_for(|published| published.size > 0).await.is_ok();
+                if begun {
+                    app.start_worker(&tenant);
+                    app.start_watch(&tenant);
+                }
+            });
         }
     }
 

@@ -2,9 +2,10 @@
 
 use crate::{app::App, event_result, log, replicas::copies};
 use ledger::{
-    Error, chores, expiry,
+    Error, chores,
+    expiry::{self, Buried},
     journal::{Journal, jetstream},
-    pruning, spool,
+    pruning, replica, spool,
     tenant::Tenant,
     writer::ReceiptWanted,
 };
@@ -44,6 +45,11 @@ pub fn start(app: &Arc<App>) {
     app.spawn(keep_witnessed(Arc::clone(app)));
     let shared = Arc::clone(app);
     app.spawn(async move { keep_house(&shared).await });
+    app.spawn(keep_erasing(Arc::clone(app)));
+    if let Some(broker) = app.broker.clone().filter(|_| app.config.file.replica.is_some()) {
+        app.spawn(replica::answer_about_tenants(Arc::clone(&app.ledger), broker));
+        app.spawn(keep_taking_up(Arc::clone(app)));
+    }
     let shared = Arc::clone(app);
     app.spawn(async move { keep_scrubbing(&shared).await });
     app.spawn(watch_journals(Arc::clone(app)));
@@ -83,7 +89,7 @@ async fn keep_house(app: &App) {
         }
         for tenant in app.ledger.tenants() {
             if tenant.is_deleted() {
-                if let Err(error) = bury(app, &tenant).await {
+                if let Err(error) = bury(app, &tenant, Duration::ZERO).await {
                     tracing::warn!(tenant = %tenant.name, %error, "a deletion is not complete yet");
                 }
                 continue;
@@ -109,13 +115,40 @@ async fn keep_house(app: &App) {
     }
 }
 
-/// Completes the deletion of a tenant: what it told and did not record goes, then payload, journal and keys.
-pub async fn bury(app: &App, tenant: &Tenant) -> Result<bool, Error> {
+/// Completes erasures at once when another replica waits for them.
+async fn keep_erasing(app: Arc<App>) {
+    loop {
+        app.ledger.erasures_hastened().await;
+        for tenant in &app.ledger.tenants() {
+            let done = if tenant.is_deleted() {
+                bury(&app, tenant, Duration::ZERO).await.map(drop)
+            } else {
+                chores::complete_erasures(&app.ledger, tenant).await.map(drop)
+            };
+            if let Err(error) = done {
+                tracing::warn!(tenant = %tenant.name, %error, "an erasure is not complete yet");
+            }
+        }
+    }
+}
+
+/// Takes up tenants that other replicas make, also those that were made while this one was stopped.
+async fn keep_taking_up(app: Arc<App>) {
+    loop {
+        app.take_up().await;
+        // Somebody waits for it, or a minute has passed.
+        let _sought = timeout(HOUSE_EVERY, app.ledger.tenants_sought()).await;
+    }
+}
+
+/// Completes the deletion of a tenant: what it told and did not record goes, then payload, journal and keys. `wait`: for other
+/// replicas that are at it.
+pub async fn bury(app: &App, tenant: &Tenant, wait: Duration) -> Result<Buried, Error> {
     app.stop_worker(&tenant.name);
     if let Some(dir) = &app.config.file.spool_dir {
         spool::remove(dir, &tenant.name).map_err(|error| Error::Setup(error.to_string()))?;
     }
-    expiry::bury(&app.ledger, tenant, app.broker.as_ref()).await
+    expiry::bury(&app.ledger, tenant, (app.broker.as_ref(), wait)).await
 }
 
 /// Reads everything again within half of `scrub_days`, one log after the other, a little every second.

@@ -228,3 +228,11 @@ fn terminate(child: &Child) -> io::Result<()> {
     use rustix::process::{Pid, Signal, kill_process};
     Ok(kill_process(Pid::from_child(child), Signal::TERM)?)
 }
+
+/// Says which replicas have not done their part, and why, if an answer names some.
+fn say_missing(answer: &serde_json::Value) {
+    for one in answer["missing"].as_array().into_iter().flatten() {
+        let text = |name: &str| crate::terminal::harmless(one[name].as_str().unwrap_or_default());
+        say(&format!("  not yet {}: {}", text("replica"), text("why")));
+    }
+}

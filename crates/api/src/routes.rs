@@ -10,6 +10,7 @@ mod copies;
 mod counts;
 mod decisions;
 mod entries;
+pub mod erasures;
 mod events;
 pub mod freezes;
 mod health;
@@ -111,7 +112,8 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/holds", post(retention::hold))
         .route("/holds/{hold}/release", post(retention::release))
         .route("/readyz", get(health::tenant_readyz))
-        .route("/erasures", post(operate::erase))
+        .route("/erasures", post(erasures::erase))
+        .route("/erasures/{entry}", get(erasures::one))
         .route("/clock", post(clock::reset))
         .route("/approvals", get(approvals::list).post(approvals::open))
         .route("/approvals/{id}", get(approvals::one))

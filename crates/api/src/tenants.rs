@@ -1,5 +1,9 @@
 //! Makes tenants, and issues their API keys.
 
+mod founding;
+
+pub use founding::{Founded, found, in_words};
+
 use crate::{
     act::{self, Act},
     app::App,
@@ -64,7 +68,7 @@ pub async fn admin_again(
 }
 
 /// Issues an admin key of a tenant without another admin.
-async fn first_admin(
+pub async fn first_admin(
     app: &App,
     tenant: &Arc<Tenant>,
     act: Act,
@@ -75,7 +79,9 @@ async fn first_admin(
     issue_key(app, tenant, wanted, act).await
 }
 
-async fn make_journal(app: &App, name: &Ident) -> Result<(Option<Journal>, String), Error> {
+/// Makes the journal of a tenant, or opens one that an interrupted creation left empty. Returns its identity; no journal if it is
+/// embedded, because it comes with the log.
+pub async fn make_journal(app: &App, name: &Ident) -> Result<(Option<Journal>, String), Error> {
     let Some(broker) = &app.broker else {
         let random = data_encoding::HEXLOWER.encode(&keyring::random32()[..16]);
         return Ok((None, format!("embedded:{random}")));

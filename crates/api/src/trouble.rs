@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 /// Every code of a [`Trouble`].
-pub const CODES: [&str; 28] = [
+pub const CODES: [&str; 29] = [
     "log_halted",
     "catching_up",
     "journal_unavailable",
@@ -29,6 +29,7 @@ pub const CODES: [&str; 28] = [
     "replica_away",
     "not_a_member",
     "members_differ",
+    "members_uneven",
     "spool",
     "told_unrecorded",
     "told_void",

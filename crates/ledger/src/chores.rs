@@ -90,6 +90,13 @@ pub async fn complete_erasures(ledger: &Ledger, tenant: &Tenant) -> Result<usize
     Ok(0)
 }
 
+/// Number of journal messages that an erasure names, or must name, and whose bytes may still be here. 0: every erasure that
+/// is posted is complete on this machine and in the journal.
+pub fn unfinished(ledger: &Ledger, tenant: &Tenant) -> Result<usize, Error> {
+    let of = |what| pending(ledger, tenant.number, what).map(|rows| rows.len());
+    Ok(of("erasing")? + of("unnamed")?)
+}
+
 /// Publishes erasure messages for repetitions of erased events that no erasure entry names yet. A replica that
 /// comes later must know what was in their place.
 ///

@@ -65,6 +65,11 @@ pub fn expiring(read: &dyn Read, number: LogNumber) -> Result<Option<Expiring>, 
     row.map(|bytes| store::read_json(&bytes, "meta")).transpose()
 }
 
+/// True if no byte of what a deletion took away is left in files; the keys went after it.
+pub fn is_emptied(read: &dyn Read, number: LogNumber) -> Result<bool, store::Error> {
+    Ok(expiring(read, number)?.is_none_or(|Expiring { from, below }| from == below))
+}
+
 /// Hides the payload of the entries `from` to `below` - 1. Those before them are hidden already.
 pub fn hide_below(
     changes: &mut Changes<'_>,

@@ -11,7 +11,9 @@ use crate::{
     erased::{self, Expiring},
     journal::{Journal, Subject, jetstream},
     ledger::{Error, Ledger},
+    log::{merkle, replicas::EntryOf},
     post::{Erasing, Retention, STEP_PAUSE_SECONDS, STEP_SECONDS_MAX},
+    replica,
     store::{self, Family, LogNumber, Read as _, Write, rocks::Values},
     system::{
         By, Duty,
@@ -20,7 +22,7 @@ use crate::{
     tenant::Tenant,
     time::Nanos,
 };
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 /// Entries whose payload is rewritten at once.
 const AT_ONCE: u64 = 50_000;
@@ -71,22 +73,35 @@ async fn complete_as_led(ledger: &Ledger, tenant: &Tenant) -> Result<(), Error> 
     forget_named(ledger, tenant.number)
 }
 
-/// Completes the deletion of a tenant whose log has ended: its payload, journal and keys go.
+/// How far the deletion of a tenant is.
+#[derive(Debug)]
+pub enum Buried {
+    /// All of it is gone.
+    Whole,
+    /// The last entry is not shown yet, or its log is halted.
+    Waits,
+    /// It is gone here. These replicas have not said that it is gone there, so the journal stays: they may need it.
+    Lacks(Vec<replica::Lacks>),
+}
+
+/// Completes the deletion of a tenant whose log has ended: its payload, journal and keys go. With replicas, the journal goes when
+/// every one of them has said that the rest is gone there; `wait` for those that are at it.
 ///
-/// Returns true once all of them are gone. May be repeated: a crash in here is made good by the next call.
+/// May be repeated: a crash in here is made good by the next call.
 pub async fn bury(
     ledger: &Ledger,
     tenant: &Tenant,
-    broker: Option<&jetstream::Connection>,
-) -> Result<bool, Error> {
+    (broker, wait): (Option<&jetstream::Connection>, Duration),
+) -> Result<Buried, Error> {
     let _alone = tenant.erasing.lock().await;
     let (number, mark) = (tenant.number, erased::expiring_key(tenant.number));
     let Some(Expiring { mut from, below }) = erased::expiring(ledger.store(), number)? else {
-        return Ok(true);
+        return Ok(Buried::Whole);
     };
+    let published = tenant.published();
     // Before the last entry is published, its signature may still be needed.
-    if tenant.halted().is_some() || tenant.published().size < below {
-        return Ok(false);
+    if tenant.halted().is_some() || published.size < below {
+        return Ok(Buried::Waits);
     }
     while from < below {
         let to = below.min(from + AT_ONCE);
@@ -95,12 +110,27 @@ pub async fn bury(
         tokio::task::yield_now().await;
     }
     tokio::task::block_in_place(|| drop_journal(ledger, number))?;
+    let row = (Family::Meta, mark);
+    if let (Some(broker), true) = (broker, ledger.options().replicas.is_some()) {
+        // The next start shows what is shown now: it could not ask for it without the keys.
+        ledger.keep_shown(tenant, &published)?;
+        tenant.destroy_keys()?;
+        let emptied = store::to_json(&Expiring { from: below, below });
+        ledger.store().commit(std::iter::once((row.clone(), Some(emptied))))?;
+        let last = ledger.entry(tenant, below - 1)?.unwrap_or_default();
+        let (tenant_name, leaf_hash) = (tenant.name.clone(), merkle::leaf_hash(&last));
+        let last = EntryOf { tenant: tenant_name, index: below - 1, leaf_hash };
+        let lacks = replica::not_deleted((ledger, broker), tenant, &last, wait).await;
+        if !lacks.is_empty() {
+            return Ok(Buried::Lacks(lacks));
+        }
+    }
     if let Some(broker) = broker {
         jetstream::Jetstream::delete(broker, &tenant.name).await?;
     }
     tenant.destroy_keys()?;
-    ledger.store().commit(std::iter::once(((Family::Meta, mark), None)))?;
-    Ok(true)
+    ledger.store().commit(std::iter::once((row, None)))?;
+    Ok(Buried::Whole)
 }
 
 /// Empties every payload of the entries `from..to`, whatever their kind.

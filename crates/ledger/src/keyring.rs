@@ -216,6 +216,44 @@ impl Keyring {
         fs::File::open(&self.folder).and_then(|folder| folder.sync_all()).map_err(failed)
     }
 
+    /// SHA-256 over what the files of a tenant that is to be made hold, as 64 hex digits: whether two machines have the same ones.
+    /// [`Error::Missing`] if one is not there that every log needs.
+    ///
+    /// A line for each public key of log, journal and tokens, in that order and by age, then the id of the salt key.
+    pub fn digest(&self) -> Result<String, Error> {
+        let mut lines = Vec::new();
+        for usage in [KeyUse::Log, KeyUse::Journal, KeyUse::Token] {
+            let keys = self.vkeys(usage);
+            if keys.is_empty() {
+                return Err(Error::Missing(self.path(usage, 1).display().to_string()));
+            }
+            lines.extend(keys.iter().map(|key| format!("{key}\n")));
+        }
+        lines.push(format!("{}\n", self.salt_key_id()));
+        Ok(HEXLOWER.encode(&Sha256::digest(lines.concat())))
+    }
+
+    /// Tenants that have a folder of key files, in the order of their names. Folders with other names are skipped.
+    pub fn folders(keys_dir: &Path) -> Result<Vec<Ident>, Error> {
+        let failed = |source| Error::Io { path: keys_dir.to_owned(), source };
+        let mut found = Vec::new();
+        for file in fs::read_dir(keys_dir).map_err(failed)? {
+            let file = file.map_err(failed)?;
+            let name = file.file_name();
+            let name = name.to_str().and_then(|name| Ident::new(name).ok());
+            found.extend(name.filter(|name| Self::has_files(keys_dir, name)));
+        }
+        found.sort();
+        Ok(found)
+    }
+
+    /// True if there is a key file of that tenant. One that was deleted has none.
+    pub fn has_files(keys_dir: &Path, tenant: &Ident) -> bool {
+        let files = fs::read_dir(keys_dir.join(tenant.as_str()));
+        let mut files = files.into_iter().flatten().flatten();
+        files.any(|file| file.path().extension().is_some_and(|ending| ending == "key"))
+    }
+
     /// The signer for a public key.
     pub fn signer(&self, vkey: &Vkey) -> Result<&Signer, Error> {
         let found = self.signers.iter().find(|(_, signer)| signer.vkey() == vkey);

@@ -11,9 +11,12 @@ mod counts;
 mod ended;
 mod erasing;
 mod error;
+mod founding;
 mod histories;
 mod kept;
 mod layout;
+#[cfg(feature = "jetstream")]
+mod nudges;
 mod open;
 mod places;
 mod proven;
@@ -28,9 +31,10 @@ pub use checked::check_seal;
 #[cfg(feature = "jetstream")]
 pub(crate) use checked::check_sound;
 pub use error::Error;
+pub use founding::origin;
 pub use kept::Kept;
 pub(crate) use open::load_access;
-pub use open::{list_logs, load_log, origin};
+pub use open::{list_logs, load_log};
 pub use places::PlaceOf;
 pub use publish::{Batch, POST_WAIT, QUEUE_WAIT, check_batch, random_salt};
 pub use sources::SourcesEntry;
@@ -60,7 +64,7 @@ use std::{
     sync::{Arc, Mutex, RwLock},
     thread::JoinHandle,
 };
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 /// Most receipts that wait to be sent to `countersign-out`.
 const RECEIPTS_WAITING_MAX: usize = 16_384;
@@ -102,8 +106,13 @@ impl Journals {
     /// Opens the journal of an existing log. If it can't be asked now, it is opened all the same, and the
     /// reason is returned: the follower checks the journal before it posts. `waiting`: another journal could
     /// not be asked just now, so do not try.
-    async fn open(&self, store: &Arc<Rocks>, log: &Log, waiting: Option<String>) -> Opened {
-        if log.position.retention.deleted.is_some() {
+    async fn open(
+        &self,
+        store: &Arc<Rocks>,
+        (log, is_over): (&Log, bool),
+        waiting: Option<String>,
+    ) -> Opened {
+        if is_over {
             return Ok((Journal::Absent, None));
         }
         match self {
@@ -150,6 +159,10 @@ pub struct Ledger {
     /// The guard's marks when it was opened, by origin.
     marks: BTreeMap<String, guard::Mark>,
     tenants: RwLock<BTreeMap<Ident, Arc<Tenant>>>,
+    /// Told when another replica waits for what is erased here.
+    hastened: Notify,
+    /// Told when another replica waits until a new tenant is taken up here.
+    sought: Notify,
     receipts: Mutex<Option<mpsc::Receiver<ReceiptWanted>>>,
     writer: Option<JoinHandle<()>>,
 }

@@ -5,16 +5,21 @@
 //! what a majority is (`log::replicas`).
 
 mod cosigner;
-mod holders;
 pub mod join;
 mod propose;
 mod put_back;
 mod seen;
+mod statements;
 mod steps;
 mod taking;
+mod tenants;
 
-pub use holders::{lacking, silent};
 pub use put_back::{Put, put_back};
+pub use statements::{Lacks, lacking, not_erased, not_shown, silent};
+pub use tenants::{
+    announce, answer_about_tenants, members_in_force, not_deleted, not_made, take_up, uneven,
+    without_files,
+};
 
 use crate::{
     guard::Shared,

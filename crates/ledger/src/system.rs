@@ -19,7 +19,7 @@ pub use sign_ins::{ON_ITS_WAY_SECONDS, SignIns};
 use crate::{
     ident::Ident,
     json::Value,
-    log::{merkle::Hash, note::Vkey},
+    log::{members::Member, merkle::Hash, note::Vkey},
     time::Nanos,
 };
 use data_encoding::HEXLOWER;
@@ -184,6 +184,10 @@ pub struct Genesis {
     pub token_keys: Vec<KeyText>,
     /// First 8 bytes of the SHA-256 of the salt key, hex. It identifies the key from which salts are derived.
     pub salt_key_id: String,
+    /// The first replicas, in the order of their names, if replicas made the log: those in force then. Without it they are those
+    /// of the configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub members: Option<Vec<Member>>,
     /// The last checkpoint of the log that this one succeeds.
     pub predecessor: Option<String>,
     /// Who made the tenant. No entry can come before it, so its reason is with the first API key.
@@ -242,6 +246,10 @@ pub struct KeyChange {
     pub vkey: KeyText,
     /// For a log key: number of further entries that the old key also signs.
     pub overlap: u64,
+    /// For a journal key: the one before it still counts for messages, until the same key is named again without this. Replicas
+    /// need it: messages that they have signed with the old key are on their way.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub beside: bool,
     /// Who rotated.
     pub by: By,
     /// Evidence that says why.

@@ -73,8 +73,8 @@ class Eye(threading.Thread):
 class Trio:
     """Three servers with one log; each has a directory and a cosigner key of its own."""
 
-    def __init__(self, root: Path, nats: str, names: tuple[str, ...] = NAMES, sections: dict[str, Any] | None = None) -> None:
-        self.root = root
+    def __init__(self, root: Path, nats: str, names: tuple[str, ...] = NAMES, sections: dict[str, Any] | None = None, **overrides: Any) -> None:
+        self.root, self.overrides = root, overrides
         sections = {"journal": {"kind": "jetstream", "url": nats, "replicas": 3}} | (sections or {})
         first = self.make(names[0], copy.deepcopy(sections))
         first.init()
@@ -96,7 +96,7 @@ class Trio:
 
     def make(self, name: str, sections: dict[str, Any]) -> Server:
         """One of them, before its log is there."""
-        return Server(self.root / name, sections=sections)
+        return Server(self.root / name, sections=sections, **self.overrides)
 
     def key_file(self, name: str) -> Path:
         """Where a replica's cosigner key is."""

@@ -172,6 +172,6 @@ pub struct MakeKey {
     #[arg(long)]
     pub tenant: String,
     /// Which key
-    #[arg(long = "use", value_name = "log|token|agent", default_value = "log")]
+    #[arg(long = "use", value_name = "log|journal|token|agent", default_value = "log")]
     pub usage: String,
 }

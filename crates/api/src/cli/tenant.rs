@@ -1,7 +1,8 @@
-//! `countersign tenant …`: retention, legal holds, the end of a tenant.
+//! `countersign tenant …`: the beginning of a tenant, retention, legal holds, its end.
 
-use super::{Approved, Remote};
+use super::{Approved, Remote, WithConfig};
 use clap::{Args, Subcommand};
+use std::path::PathBuf;
 
 /// Arguments of `tenant`.
 #[derive(Args, Debug)]
@@ -64,11 +65,46 @@ Examples:
         #[command(flatten)]
         approved: Approved,
     },
+    /// Make a tenant on a running server (operator key). With replicas, on all of them: first make its keys, and copy them
+    #[command(
+        after_help = "Examples:\n  countersign tenant create --api-key-file operator.key globex\n  countersign tenant create --api-key-file \
+                      operator.key --policy globex.policy globex     with replicas: the policy that names them"
+    )]
+    Create(CreateTenant),
+    /// Make the key files of a tenant that replicas shall have, before `tenant create`. Needs no server
+    #[command(
+        after_help = "On one replica. Then copy the folder that it prints to keys_dir of every other one, with mode 600 for its files, and \
+                      run `tenant create` at any of them.\n\nExample:\n  countersign tenant make-keys --config countersign.toml globex"
+    )]
+    MakeKeys {
+        #[command(flatten)]
+        config: WithConfig,
+        /// Name of the new tenant
+        tenant: String,
+    },
     /// Delete a tenant for good: payload, journal and keys go; entries and proofs stay
     #[command(
         after_help = "Example:\n  countersign tenant delete --api-key-file admin.key --reason 'the contract ended' acme"
     )]
     Delete(Delete),
+}
+
+/// Arguments of `tenant create`.
+#[derive(Args, Debug)]
+pub struct CreateTenant {
+    #[command(flatten)]
+    pub remote: Remote,
+    /// Name of the new tenant
+    pub tenant: String,
+    /// Why: kept beside the entry of its first admin key, and can be erased
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+    /// With replicas: writes the first policy for those who verify into this file, which must not exist
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
+    /// Answer as JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Arguments of `tenant delete`.

@@ -72,14 +72,23 @@ pub fn key(command: &KeyCommand) -> Result<(), Failed> {
             let body = json!({"use": usage, "overlap": overlap, "reason": reason});
             let path = format!("/v1/tenants/{tenant}/keys/rotate");
             let answer = Client::new(remote)?.post_json(&path, &body)?;
-            say(&format!("new {usage} key {}", shown(&answer["vkey"])));
-            say(&format!("recorded in entry {}", shown(&answer["index"])));
-            say(&dim(
-                "Copy its new file in keys_dir to where the others are kept, unless it came from there.",
-            ));
+            rotated(usage, &answer);
         }
     }
     Ok(())
+}
+
+/// Says which key signs now.
+fn rotated(usage: &str, answer: &Value) {
+    say(&format!("new {usage} key {}", shown(&answer["vkey"])));
+    say(&format!("recorded in entry {}", shown(&answer["index"])));
+    super::say_missing(answer);
+    if !answer["missing"].is_null() {
+        say("The key before it counts too, until they are back and you repeat this command.");
+    }
+    say(&dim(
+        "Copy its new file in keys_dir to where the others are kept, unless it came from there.",
+    ));
 }
 
 /// Says whose a passkey or an account is now.
@@ -150,6 +159,9 @@ fn list(keys: &[Value]) {
 
 /// `countersign erase`.
 pub fn erase(arguments: &Erase) -> Result<(), Failed> {
+    if let Some(entry) = arguments.status {
+        return erasure(arguments, entry);
+    }
     let why = super::ask_why(arguments.reason.as_deref())?;
     let mut body = json!({"indexes": arguments.indexes, "reason": why});
     if !arguments.fields.is_empty() {
@@ -165,7 +177,24 @@ pub fn erase(arguments: &Erase) -> Result<(), Failed> {
     for (index, entry) in arguments.indexes.iter().zip(entries) {
         say(&format!("erasure of entry {index} is {status}, recorded in entry {}", shown(entry)));
     }
+    super::say_missing(&answer);
+    let entry = entries.last().filter(|_| !answer["missing"].is_null());
+    if let Some(entry) = entry.map(shown) {
+        say(&dim(&format!(
+            "  A replica that is away answers when it is back. Ask again: countersign erase --status {entry}"
+        )));
+    }
     Ok(())
+}
+
+/// `countersign erase --status`.
+fn erasure(arguments: &Erase, entry: u64) -> Result<(), Failed> {
+    let path = format!("/v1/tenants/{}/erasures/{entry}", arguments.tenant);
+    let answer = Client::new(&arguments.remote)?.get_json(&path)?;
+    let (erased, status) = (shown(&answer["erased"]), shown(&answer["status"]));
+    say(&format!("erasure of entry {erased} is {status}, recorded in entry {entry}"));
+    super::say_missing(&answer);
+    if status == "complete" { Ok(()) } else { Err(Failed::new(EXIT_FAILED, "not complete yet")) }
 }
 
 /// `countersign clock …`.

@@ -1,4 +1,6 @@
-//! `countersign tenant …`: retention, legal holds, the end of a tenant.
+//! `countersign tenant …`: the beginning of a tenant, retention, legal holds, its end.
+
+mod making;
 
 use super::{EXIT_USAGE, Failed, approved, who, why};
 use crate::{
@@ -28,6 +30,8 @@ pub fn run(command: &TenantCommand) -> Result<(), Failed> {
             Ok(())
         }
         TenantCommand::Delete(arguments) => delete(arguments),
+        TenantCommand::Create(arguments) => making::create(arguments),
+        TenantCommand::MakeKeys { config, tenant } => making::make_keys(config, tenant),
     }
 }
 
@@ -46,6 +50,7 @@ fn delete(arguments: &Delete) -> Result<(), Failed> {
     if answer["status"] == json!("pending") {
         say("Its payload, journal and keys are not all gone yet: the server goes on with it.");
     }
+    super::say_missing(&answer);
     Ok(())
 }
 
@@ -117,6 +122,8 @@ fn show(answer: &Value) {
     }
     if !answer["deleted"].is_null() {
         say(&bad(&format!("deleted by entry {}", number("deleted"))));
+        say(&format!("  what shall go: {}", text(&answer["deletion"]["status"])));
+        super::say_missing(&answer["deletion"]);
     }
     say(&format!("payload of the entries before {} has expired", number("expired_below")));
     if let Some(time) = answer["oldest"].as_str() {

@@ -186,6 +186,15 @@ pub fn alarms(ledger: &Ledger, tenant: &Tenant) -> Vec<Trouble> {
                 .into(),
         );
     }
+    if !tenant.is_deleted()
+        && let Some(other) = ledger::replica::uneven(ledger, tenant)
+    {
+        let detail = format!(
+            "The replicas of this log are not those of {other}: repeat the last `countersign replica add`, `remove` or `replace`, so \
+             that every log has the same ones (docs/operate/several-machines.md)."
+        );
+        add("members_uneven", detail);
+    }
     let is_away = |peer: &&OneReplica| {
         peer.heard_seconds.is_none_or(|seconds| seconds >= AWAY_AFTER.as_secs())
             && replica.age() >= AWAY_AFTER

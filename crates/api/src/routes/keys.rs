@@ -1,5 +1,7 @@
 //! API keys and signing keys of a tenant, for admins only.
 
+mod journal;
+
 use crate::{
     act::{self, Act, Why},
     app::App,
@@ -7,6 +9,7 @@ use crate::{
     problem::{Code, Problem},
     query,
     reviewed::{self, Acted, Waiting},
+    routes::erasures::Missing,
     tenants::{self, KeyWanted},
 };
 use approvals::worker::Worker;
@@ -250,6 +253,10 @@ pub struct Rotated {
     vkey: String,
     /// Leaf index of the `key` entry.
     index: u64,
+    /// For the journal key of replicas: those that do not show that entry yet. The key before it counts beside the new one until the
+    /// same request is repeated. Absent otherwise.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    missing: Vec<Missing>,
 }
 
 /// Replace a signing key
@@ -270,8 +277,11 @@ pub async fn rotate(
             format!("overlap: at most {OVERLAP_MAX} entries."),
         ));
     }
+    if usage == KeyUse::Journal && app.config.file.replica.is_some() {
+        return journal::rotate(&app, &tenant, (caller.by(), why)).await.map(Json);
+    }
     let (text, index) = rotated(&app, &tenant, (usage, overlap), (caller.by(), why)).await?;
-    Ok(Json(Rotated { vkey: text, index }))
+    Ok(Json(Rotated { vkey: text, index, missing: Vec::new() }))
 }
 
 /// Replaces a signing key. Returns the new one, and the leaf index of its entry.
@@ -282,10 +292,6 @@ pub(super) async fn rotated(
     (by, why): (By, Option<Why>),
 ) -> Result<(String, u64), Problem> {
     let with_replicas = app.config.file.replica.is_some();
-    if usage == KeyUse::Journal {
-        // Messages of the other replicas that are on their way are signed with the key in force, and would be rejected.
-        super::replicas::not_yet(app, "the journal key can't be rotated")?;
-    }
     let _alone = app.slow.lock().await;
     // The claim on its way is signed with the key in force: rotated away before it is posted, it would be rejected.
     let acts = if with_replicas { tenant.shows() } else { tenant.signs() };
@@ -310,7 +316,7 @@ pub(super) async fn rotated(
     };
     let text = vkey.to_string();
     let reason = act::keep_reason(&app.ledger, tenant, "key", why.as_ref()).await?;
-    let change = KeyChange { usage, vkey: KeyText(vkey), overlap, by, reason };
+    let change = KeyChange { usage, vkey: KeyText(vkey), overlap, beside: false, by, reason };
     let index = act::record(&app.ledger, tenant, "key", &change).await?;
     drop(none_on_its_way);
     Ok((text, index))

@@ -2,8 +2,8 @@
 
 use super::{
     accounts, agents, alerts, approvals, budgets, clock, copies, counts, decisions, entries,
-    events, freezes, health, incidents, jwks, keys, lists, log, opa, operate, passkeys, policies,
-    receipts, replicas, results, retention, rules, sinks, slack, sources, teams, tokens,
+    erasures, events, freezes, health, incidents, jwks, keys, lists, log, opa, operate, passkeys,
+    policies, receipts, replicas, results, retention, rules, sinks, slack, sources, teams, tokens,
 };
 use axum::response::Response;
 use utoipa::{
@@ -22,7 +22,7 @@ use utoipa::{
     paths(
         events::publish, decisions::decide, results::result, alerts::show, alerts::close, incidents::show, incidents::open, incidents::note, incidents::close, incidents::export::export, freezes::show, freezes::freeze, freezes::lift, agents::issue, agents::list, agents::revoke::all, agents::revoke::one, policies::status, policies::version, policies::opa::bundle, policies::propose, policies::rollback, lists::all, lists::one, lists::version, lists::change, opa::logs, opa::logs_partition, log::checkpoint, log::tile, log::keys, receipts::receipt,
         receipts::consistency, entries::feed, entries::entry, entries::disclosures, keys::add, keys::list,
-        keys::remove, keys::rotate, passkeys::add, accounts::add, operate::create_tenant, operate::erase, clock::reset, operate::backup, replicas::show, replicas::change, copies::make, copies::piece, copies::remove, copies::checkpoint, copies::keys, copies::tile, health::healthz,
+        keys::remove, keys::rotate, passkeys::add, accounts::add, operate::create_tenant, erasures::erase, erasures::one, clock::reset, operate::backup, replicas::show, replicas::change, copies::make, copies::piece, copies::remove, copies::checkpoint, copies::keys, copies::tile, health::healthz,
         health::livez, health::readyz, health::tenant_readyz, health::metrics, serve, jwks::jwks, approvals::open,
         approvals::list, approvals::one, approvals::review, approvals::questions::ask, approvals::questions::answer, approvals::token, approvals::withdraw::cancel, approvals::withdraw::revoke,
         approvals::withdraw::revoke_token, approvals::execution, tokens::redeem, rules::show, rules::apply, teams::messages,

@@ -5,7 +5,7 @@ use crate::{
     app::App,
     auth,
     problem::{Code, Problem},
-    replicas,
+    replicas, tenants,
 };
 use axum::{Json, body::Body, extract::State, http::HeaderMap};
 use ledger::{
@@ -44,17 +44,6 @@ pub async fn show(
     Ok(Json(Replicas { logs: replicas::logs(&app.ledger) }))
 }
 
-/// Refuses what replicas can't do together yet: the files that it makes would be on one of them alone.
-pub fn not_yet(app: &App, what: &str) -> Result<(), Problem> {
-    if app.config.file.replica.is_none() {
-        return Ok(());
-    }
-    let detail = format!(
-        "With [replica] {what} yet: docs/operate/several-machines.md says what to do instead."
-    );
-    Err(Problem::new(Code::Conflict, detail))
-}
-
 /// The key that takes over next, once every replica has said that it has its file.
 pub async fn key_of_all(app: &App, tenant: &Tenant, usage: KeyUse) -> Result<Vkey, Problem> {
     let name = json!(usage);
@@ -83,12 +72,11 @@ pub async fn key_of_all(app: &App, tenant: &Tenant, usage: KeyUse) -> Result<Vke
     if lacking.is_empty() {
         return Ok(next);
     }
-    let each: Vec<String> = lacking.iter().map(|(name, why)| format!("{name}: {why}")).collect();
     Err(refused(format!(
         "Not every replica has the file of the {name} key {}: {}. Copy it to keys_dir of each (mode 600), start those that are away, and \
          repeat this. Nothing was switched.",
         next.label(),
-        each.join("; ")
+        tenants::in_words(&lacking)
     )))
 }
 
@@ -171,11 +159,41 @@ pub async fn change(
         }
         wanted.push((tenant, set, members));
     }
-    let mut logs = Vec::with_capacity(wanted.len());
+    let (mut logs, mut failed) = (Vec::with_capacity(wanted.len()), Vec::new());
     for (tenant, set, members) in wanted {
-        logs.push(put_in_force(&app, tenant, (set, members), (&by, change.reason.as_ref())).await?);
+        let done = put_in_force(&app, tenant, (set, members), (&by, change.reason.as_ref())).await;
+        match done {
+            Ok(log) => logs.push(log),
+            // The other logs are changed all the same: a repetition does the rest.
+            Err(problem) => failed.push((tenant.name.clone(), problem)),
+        }
     }
-    Ok(Json(ReplicasChanged { logs }))
+    told(logs, failed)
+}
+
+/// All logs have the change, or an error that says which of them lack it.
+fn told(
+    logs: Vec<ChangedLog>,
+    mut failed: Vec<(Ident, Problem)>,
+) -> Result<Json<ReplicasChanged>, Problem> {
+    if failed.is_empty() {
+        return Ok(Json(ReplicasChanged { logs }));
+    }
+    if logs.is_empty() && failed.len() == 1 {
+        return Err(failed.remove(0).1);
+    }
+    let have: Vec<&str> = logs.iter().map(|log| log.tenant.as_str()).collect();
+    let lack: Vec<String> =
+        failed.iter().map(|(name, problem)| format!("{name}: {}", problem.detail())).collect();
+    Err(Problem::new(
+        Code::Conflict,
+        format!(
+            "Not every log has the change. These have it: {}. These lack it: {} Repeat the same request: logs that have it stay as \
+             they are.",
+            if have.is_empty() { "none".into() } else { have.join(", ") },
+            lack.join(" ")
+        ),
+    ))
 }
 
 fn new_member(new: &NewReplica) -> Result<Member, Problem> {

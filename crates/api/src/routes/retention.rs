@@ -9,6 +9,7 @@ use crate::{
     auth,
     problem::{Code, Problem},
     reviewed::{self, Acted, Waiting},
+    routes::erasures::Standing,
 };
 use axum::{
     Json,
@@ -33,7 +34,7 @@ use ledger::{
 use pruning::ShownPruning;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// For how long things shall be kept.
 #[derive(Deserialize, utoipa::ToSchema)]
@@ -118,6 +119,9 @@ pub struct ShownRetention {
     pruned: Option<ShownPruning>,
     /// Leaf index of the entry that deleted the tenant; `null`: it is not deleted.
     deleted: Option<u64>,
+    /// How far the deletion is; absent if the tenant is not deleted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deletion: Option<Standing>,
     /// `journal.time` of the first entry whose payload has not expired; `null`: there is none.
     #[schema(value_type = Option<String>)]
     oldest: Option<Nanos>,
@@ -133,6 +137,11 @@ pub async fn show(
     headers: HeaderMap,
 ) -> Result<Json<ShownRetention>, Problem> {
     let (tenant, _) = auth::caller(&app.ledger, &headers, &tenant, &[Role::Admin, Role::Auditor])?;
+    let deletion = if tenant.is_deleted() {
+        Some(deletion::standing(&app, &tenant, Duration::ZERO).await)
+    } else {
+        None
+    };
     let retention = tenant.position().retention;
     let configured = app.config.file.journal_retention_days;
     let shown = tokio::task::block_in_place(|| -> Result<_, store::Error> {
@@ -153,6 +162,7 @@ pub async fn show(
             expired_below: retention.expired,
             pruned: pruning::shown(&app.ledger, &tenant)?,
             deleted: retention.deleted,
+            deletion,
             oldest,
         })
     })?;

@@ -84,6 +84,7 @@ fn begin(replica: &Replica, keyring: &Keyring, setup: &Setup) {
         journal_keys: keys(KeyUse::Journal),
         token_keys: keys(KeyUse::Token),
         salt_key_id: keyring.salt_key_id(),
+        members: None,
         predecessor: None,
         by: By::Command { command: ByCommand::Init },
     };

@@ -38,7 +38,10 @@ pub fn take_key(keys: &mut Keys, index: u64, view: &View<'_>) -> bool {
             let first_size = number("first_size").unwrap_or(0);
             keys.log.push(LogKey { vkey, first_size, last_size: None, index });
         }
-        Some("journal") => keys.journal = vec![vkey],
+        Some("journal") => {
+            let beside = view.at(&["event", "beside"]).is_some();
+            keys.rotate_journal(vkey, beside);
+        }
         Some("token") => keys.rotate_token(vkey),
         Some("agent") => keys.rotate_agent(vkey),
         _ => return false,

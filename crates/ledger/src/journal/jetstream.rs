@@ -116,6 +116,14 @@ impl Jetstream {
         Ok(stream)
     }
 
+    /// The same; `None` if there is no such stream.
+    pub async fn find(connection: &Connection, tenant: &Ident) -> Result<Option<Self>, Error> {
+        match stream_info(connection, &Address::new(tenant)).await? {
+            Some(_) => Self::open(connection, tenant).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
     /// The tenant's stream as it was known, without a check now. [`Jetstream::follow`] checks settings and
     /// identity before it delivers anything.
     pub fn expected(connection: &Connection, tenant: &Ident, identity: String) -> Self {

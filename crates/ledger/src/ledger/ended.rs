@@ -5,15 +5,33 @@ use crate::{
     guard::Guard,
     journal::Journal,
     keyring::Keyring,
+    log::{members, replicas},
     post::Log,
     reader::Published,
-    store::{Family, Read as _, rocks::Rocks},
+    store::{self, Family, Read as _, rocks::Rocks},
     tenant::Tenant,
     writer::{self, Active, Cosigning},
 };
 use std::sync::Arc;
 
 type Wrong = Result<Option<String>, Error>;
+
+/// True if nothing more comes to a log: its tenant was deleted, and what says so is shown. Replicas show it once a majority has
+/// cosigned it; before that, they need its keys and its journal.
+pub fn is_over(store: &Rocks, options: &Options, log: &Log) -> Result<bool, store::Error> {
+    if log.position.retention.deleted.is_none() {
+        return Ok(false);
+    }
+    let Some(members) = &options.replicas else { return Ok(true) };
+    let checkpoint = store.get(Family::Meta, &log.number.meta("checkpoint"))?;
+    let note = checkpoint.and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
+    let keys = |size| log.keys.signing(size).cloned().collect();
+    let set = members::in_force(members.sets(&log.keys.members), replicas::size_of(&note));
+    let shown = replicas::certified(&note, &log.origin, keys, set);
+    // Without keys it is over too: it was deleted before there were replicas.
+    Ok(shown.is_ok_and(|shown| shown.checkpoint.size == log.position.size)
+        || !Keyring::has_files(&options.keys_dir, &log.tenant))
+}
 
 /// Checks what stays as at every start (`check`). The keys may be destroyed already, and the journal gone.
 pub fn open(

@@ -3,13 +3,14 @@
 use super::{
     Error, Journals, Ledger, Opened, Options, RECEIPTS_WAITING_MAX,
     checked::{Check, check_ended, check_seal, check_sealed_log},
-    cosigned, ended, layout,
+    cosigned, ended,
+    founding::{self, origin},
+    layout,
 };
 use crate::{
-    envelope::{self, Place},
     guard::{Guard, Mark, Port},
     ident::Ident,
-    journal::{self, Headers, Journal, Subject},
+    journal::Journal,
     keyring::{self, Keyring},
     log::{checkpoint, merkle},
     post::{Keys, Log, Position},
@@ -17,7 +18,7 @@ use crate::{
     reader::{self, Published},
     seal,
     store::{self, Changes, Family, LogNumber, Read as _, rocks::Rocks},
-    system::{AccessKey, By, Genesis, KeyId, KeyText, KeyUse},
+    system::{AccessKey, By, Genesis, KeyId},
     tenant::Tenant,
     writer::{self, Active, Cosigning, Inbox, Work, Writer},
 };
@@ -25,7 +26,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, Mutex, RwLock},
 };
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 const LOG_PREFIX: &[u8] = b"log";
 
@@ -54,7 +55,8 @@ impl Ledger {
             if check_seal(&store, &log, &seal_key, true)?.is_some() {
                 doubted.insert(number);
             }
-            let journal = journals.open(&store, &log, waiting.clone()).await;
+            let is_over = ended::is_over(&store, &options, &log)?;
+            let journal = journals.open(&store, (&log, is_over), waiting.clone()).await;
             waiting = journal.as_ref().map_or(waiting, |(_, why)| why.clone());
             let (active, no_keys) = open_log(&store, &mut guard, &options, log, journal)?;
             without_keys.extend(no_keys);
@@ -93,6 +95,8 @@ impl Ledger {
             shared_guard,
             marks,
             tenants: RwLock::new(tenants),
+            hastened: Notify::new(),
+            sought: Notify::new(),
             receipts: Mutex::new(Some(wanted)),
             writer: Some(thread),
         })
@@ -113,7 +117,7 @@ impl Ledger {
         self.may_create(name)?;
         // Keys of an interrupted creation have signed nothing: no log names them, and the guard has no mark.
         let keyring = Keyring::create(&self.options.keys_dir, name, &origin)?;
-        let genesis = genesis(name, &origin, identity, &keyring, by);
+        let genesis = founding::genesis(name, &origin, identity, &keyring, by);
         self.register(name, (journal, identity), keyring).map(|tenant| (tenant, genesis))
     }
 
@@ -131,12 +135,6 @@ impl Ledger {
             ))),
             _ => Ok(()),
         }
-    }
-
-    /// The genesis of a tenant, again, if its creation was interrupted before posting.
-    pub fn genesis_again(&self, tenant: &Tenant, by: By) -> Genesis {
-        let journal = tenant.position().journal;
-        tenant.with_keys(|ring| genesis(&tenant.name, &tenant.origin, &journal, ring, by))
     }
 
     /// Makes an empty log for a tenant whose keys are in the keys directory and whose journal exists: a replica that
@@ -185,28 +183,6 @@ impl Ledger {
         tenants.insert(name.clone(), Arc::clone(&tenant));
         Ok(tenant)
     }
-
-    /// The genesis as a journal message, signed by the journal key that it names.
-    pub fn genesis_message(
-        &self,
-        tenant: &Tenant,
-        genesis: &Genesis,
-    ) -> Result<journal::Append, Error> {
-        let body = crate::canonical::of(genesis);
-        let subject = Subject::parse("system.genesis").expect("a subject");
-        let place = Place { tenant: &tenant.name, epoch: 1, subject: &subject, expected: 0 };
-        let key = &genesis.journal_keys.first().ok_or(Error::NoKey("journal"))?.0;
-        let signature =
-            tenant.with_keys(|ring| ring.signer(key).map(|s| envelope::sign(s, place, &body)))?;
-        let salt = Some(super::random_salt());
-        let headers = Headers { salt, signature: Some(signature), ..Headers::default() };
-        Ok(journal::Append { subject, headers, body, expected: Some(0) })
-    }
-}
-
-/// Name of a tenant's log: the address of its tiles.
-pub fn origin(public_host: &str, name: &Ident) -> String {
-    format!("{public_host}/v1/tenants/{name}/logs/1")
 }
 
 fn run(writer: Writer) {
@@ -215,22 +191,6 @@ fn run(writer: Writer) {
     if result.is_err() {
         tracing::error!("the writer panicked; ending the process, nothing was acknowledged");
         std::process::exit(writer::EXIT_WRITE_FAILED);
-    }
-}
-
-fn genesis(name: &Ident, origin: &str, journal: &str, keyring: &Keyring, by: By) -> Genesis {
-    let keys = |usage| keyring.vkeys(usage).into_iter().map(KeyText).collect();
-    Genesis {
-        v: 1,
-        origin: origin.into(),
-        tenant: name.clone(),
-        journal: journal.into(),
-        log_keys: keys(KeyUse::Log),
-        journal_keys: keys(KeyUse::Journal),
-        token_keys: keys(KeyUse::Token),
-        salt_key_id: keyring.salt_key_id(),
-        predecessor: None,
-        by,
     }
 }
 
@@ -296,7 +256,7 @@ fn open_log(
     log: Log,
     journal: Opened,
 ) -> Result<(Active, Option<Error>), Error> {
-    if log.position.retention.deleted.is_some() {
+    if ended::is_over(store, options, &log)? {
         return Ok((ended::open(store, guard, options, log, check_ended)?, None));
     }
     let (name, number) = (&log.tenant, log.number);

@@ -110,6 +110,14 @@ pub fn mistake(members: &[Member]) -> Option<String> {
     None
 }
 
+/// True if these can be the replicas that a genesis names: in the order of their names, each with a key of this installation.
+pub fn can_be_first(all: &[Member], origin: &str) -> bool {
+    let is_named = |member: &Member| member.key.name() == key_name(origin, member.name.as_str());
+    mistake(all).is_none()
+        && all.windows(2).all(|two| two[0].name < two[1].name)
+        && all.iter().all(is_named)
+}
+
 /// Name of the key of a replica: it begins as the origin of the log does, so a verifier sees whose it is.
 pub fn key_name(origin: &str, replica: &str) -> String {
     let host = origin.split_once("/v1/tenants/").map_or(origin, |(host, _)| host);
@@ -180,6 +188,16 @@ mod tests {
         let copied = Member { name: Ident::new("d").unwrap(), key: member("b").key };
         assert!(mistake(&[member("a"), member("b"), copied]).is_some(), "a copied key");
         assert_eq!(MemberSet::first(["a", "b", "c", "d"].map(member).into()).majority(), 3);
+    }
+
+    #[test]
+    fn p21_who_a_genesis_can_name() {
+        let origin = "log.example/v1/tenants/acme/logs/1";
+        let of = |names: &[&str]| names.iter().map(|name| member(name)).collect::<Vec<_>>();
+        assert!(can_be_first(&of(&["a", "b", "c"]), origin));
+        assert!(!can_be_first(&of(&["a", "b"]), origin), "too few");
+        assert!(!can_be_first(&of(&["b", "a", "c"]), origin), "out of order");
+        assert!(!can_be_first(&of(&["a", "b", "c"]), "other.example/v1/tenants/acme/logs/1"));
     }
 
     #[test]

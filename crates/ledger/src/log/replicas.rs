@@ -3,12 +3,12 @@
 //! It is one operator's quorum, not independent witnesses.
 
 mod certified;
-mod holding;
+mod statement;
 #[cfg(test)]
 mod tests;
 
 pub use certified::{Certified, Uncertified, certified, proposed, size_of, vouched};
-pub use holding::Holding;
+pub use statement::{Claim, EntryOf, Files, Place, Statement};
 
 use super::{
     checkpoint::Checkpoint,

@@ -14,6 +14,7 @@ use crate::{
     event::Refused,
     journal::Subject,
     json,
+    log::members::can_be_first,
     store::{self, Changes, Family, LogNumber, Read as _},
     system::{
         Access, CLOCK_APART_SECONDS_MAX, Claim, ClockReset, Genesis, KeyChange, KeyUse, NewEpoch,
@@ -63,6 +64,7 @@ impl Log {
             && genesis.tenant == self.tenant
             && genesis.journal == self.position.journal
             && genesis.log_keys.iter().all(|key| key.0.name() == self.origin)
+            && genesis.members.iter().all(|members| can_be_first(members, &self.origin))
             && subject.to_string() == "system.genesis"
             && origin.seq == 1;
         if !ours || !self.is_signed_here(&keys, subject, 0, message) {
@@ -292,6 +294,7 @@ impl Log {
         let change: KeyChange = read(&message.body)?;
         let fits = change.vkey.0.to_string().len() <= VKEY_BYTES_MAX
             && change.overlap <= OVERLAP_MAX
+            && (!change.beside || change.usage == KeyUse::Journal)
             && self.is_earlier(change.reason.as_ref());
         if !fits {
             return None;
@@ -317,7 +320,16 @@ impl Log {
                 event["old_last_size"] = old_last.into();
                 self.rotated = true;
             }
-            KeyUse::Journal => self.keys.journal = vec![change.vkey],
+            KeyUse::Journal => {
+                if change.beside {
+                    // Beside itself would put the one before it in force again.
+                    if self.keys.journal.contains(&change.vkey) {
+                        return None;
+                    }
+                    event["beside"] = true.into();
+                }
+                self.keys.rotate_journal(change.vkey, change.beside);
+            }
             KeyUse::Token => self.keys.rotate_token(change.vkey),
             KeyUse::Agent => self.keys.rotate_agent(change.vkey),
         }

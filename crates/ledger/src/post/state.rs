@@ -187,6 +187,9 @@ pub struct Keys {
     /// then the set is in the configuration.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub members: Vec<MemberSet>,
+    /// True if the genesis names the first of them: then the configuration says nothing of this log.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub first_members: bool,
 }
 
 impl Keys {
@@ -203,7 +206,8 @@ impl Keys {
             journal: genesis.journal_keys.clone(),
             token: genesis.token_keys.clone(),
             agent: Vec::new(),
-            members: Vec::new(),
+            members: genesis.members.clone().map(MemberSet::first).into_iter().collect(),
+            first_members: genesis.members.is_some(),
         }
     }
 
@@ -234,7 +238,15 @@ impl Keys {
         rotate(&mut self.agent, new);
     }
 
-    /// The keys that may have signed a journal message.
+    /// Puts a new journal key in force: alone, or beside the newest one before it, which then does not sign any more.
+    pub(crate) fn rotate_journal(&mut self, new: KeyText, beside: bool) {
+        rotate(&mut self.journal, new);
+        if !beside {
+            self.journal.drain(..self.journal.len() - 1);
+        }
+    }
+
+    /// The keys that may have signed a journal message, the one that signs last.
     pub fn journal(&self) -> Vec<Vkey> {
         self.journal.iter().map(|key| key.0.clone()).collect()
     }
@@ -346,5 +358,20 @@ mod tests {
         check(3, &[2, 3]);
         check(4, &[3, 4]);
         check(4, &[3, 4]);
+    }
+
+    #[test]
+    fn p21_a_journal_key_counts_beside_the_one_before_it_or_alone() {
+        let key = |seed| KeyText(Signer::new("log.example/journal", &[seed; 32]).vkey().clone());
+        let mut keys = Keys { journal: vec![key(1)], ..Keys::default() };
+        let mut check = |new, beside, left: &[u8]| {
+            keys.rotate_journal(key(new), beside);
+            assert_eq!(keys.journal, left.iter().map(|seed| key(*seed)).collect::<Vec<_>>());
+        };
+        check(2, true, &[1, 2]);
+        check(2, false, &[2]);
+        check(3, true, &[2, 3]);
+        check(4, true, &[3, 4]);
+        check(5, false, &[5]);
     }
 }

@@ -126,6 +126,7 @@ fn p6_golden_journals_give_the_golden_logs() {
         "budgets",
         "sources",
         "members",
+        "replicated",
         "retention",
         "prune",
         "probe",

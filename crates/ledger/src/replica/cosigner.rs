@@ -32,21 +32,21 @@ pub struct Said {
     /// The cosignature: a line of the note.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub line: Option<String>,
-    /// That it has the file of a key which was asked for: a signature, in base64.
+    /// That what it was asked to say of its machine is so: a signature, in base64.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub holding: Option<String>,
+    pub statement: Option<String>,
     /// Why there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,
 }
 
 impl Quorum {
-    /// Answers a request: a note that is proposed, or nothing, which asks how this replica stands.
+    /// Answers a request: a note that is proposed, a question about this machine, or nothing, which asks how this replica stands.
     pub(super) async fn answer(&self, body: Vec<u8>) -> Vec<u8> {
-        let (mut line, mut refused, mut holding) = (None, None, None);
-        if let Some(said) = self.holding(&body) {
+        let (mut line, mut refused, mut statement) = (None, None, None);
+        if let Some(said) = self.statement(&body) {
             match said {
-                Ok(signature) => holding = Some(signature),
+                Ok(signature) => statement = Some(signature),
                 Err(why) => refused = Some(why),
             }
         } else if !body.is_empty() {
@@ -59,7 +59,7 @@ impl Quorum {
                 Err(why) => refused = Some(why),
             }
         }
-        let said = Said { line, holding, refused, ..self.stands() };
+        let said = Said { line, statement, refused, ..self.stands() };
         serde_json::to_vec(&said).unwrap_or_default()
     }
 
@@ -79,7 +79,7 @@ impl Quorum {
             shown: self.tenant.published().size,
             set: Some(self.replica().set().digest()),
             line: None,
-            holding: None,
+            statement: None,
             refused: None,
         }
     }

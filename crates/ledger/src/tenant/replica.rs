@@ -4,7 +4,11 @@ use super::Tenant;
 use crate::{
     ident::Ident,
     keyring,
-    log::{members::MemberSet, note::Vkey, replicas::Members},
+    log::{
+        members::{Member, MemberSet},
+        note::Vkey,
+        replicas::Members,
+    },
     post::{Keys, Log},
     system::KeyUse,
 };
@@ -63,6 +67,8 @@ pub struct Replica {
     pub members: Arc<Members>,
     /// Every set that the posted entries name, oldest first. Empty until the first change.
     named: Mutex<Arc<Vec<MemberSet>>>,
+    /// True if the log's genesis names the first set, and the configuration says nothing of it.
+    first_is_named: AtomicBool,
     ready: watch::Sender<Ready>,
     /// True once this process has shown a checkpoint that a majority has cosigned.
     showed: AtomicBool,
@@ -82,6 +88,7 @@ impl Replica {
         Self {
             members,
             named: Mutex::default(),
+            first_is_named: AtomicBool::new(false),
             ready: watch::Sender::default(),
             showed: AtomicBool::new(false),
             leads: AtomicBool::new(false),
@@ -103,6 +110,15 @@ impl Replica {
     pub fn set(&self) -> MemberSet {
         let named = Arc::clone(&self.named.lock().expect("no holder of the lock panics"));
         self.members.sets(&named).last().unwrap_or(self.members.first()).clone()
+    }
+
+    /// Notes the first set, as a genesis names it that is in the journal and not posted yet.
+    pub(crate) fn set_first(&self, members: Vec<Member>) {
+        self.first_is_named.store(true, Ordering::Relaxed);
+        let mut named = self.named.lock().expect("no holder of the lock panics");
+        if named.is_empty() {
+            *named = Arc::new(vec![MemberSet::first(members)]);
+        }
     }
 
     /// True if this replica is in the set in force.
@@ -139,8 +155,11 @@ impl Replica {
         })
     }
 
-    /// True if the configuration has another first set than the log names.
+    /// True if the configuration has another first set than the log names, and should have the same.
     pub fn first_differs(&self) -> bool {
+        if self.first_is_named.load(Ordering::Relaxed) {
+            return false;
+        }
         let sets = self.sets();
         sets.first().is_some_and(|first| first.members != self.members.first().members)
     }
@@ -190,8 +209,12 @@ impl Replica {
 
     /// Notes which sets the posted entries name.
     pub(crate) fn set_named(&self, log: &Log) {
+        if log.keys.first_members {
+            self.first_is_named.store(true, Ordering::Relaxed);
+        }
         let mut named = self.named.lock().expect("no holder of the lock panics");
-        if named.len() != log.keys.members.len() {
+        // Sets only come. Before the genesis is posted, its own is known from the journal.
+        if named.len() < log.keys.members.len() {
             *named = Arc::new(log.keys.members.clone());
         }
     }

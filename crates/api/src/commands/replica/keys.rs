@@ -12,9 +12,10 @@ use ledger::{ident::Ident, keyring::Keyring, origin, system::KeyUse};
 pub fn make(arguments: &MakeKey) -> Result<(), Failed> {
     let usage = match arguments.usage.as_str() {
         "log" => KeyUse::Log,
+        "journal" => KeyUse::Journal,
         "token" => KeyUse::Token,
         "agent" => KeyUse::Agent,
-        _ => return Err(Failed::new(EXIT_USAGE, "--use: log, token or agent")),
+        _ => return Err(Failed::new(EXIT_USAGE, "--use: log, journal, token or agent")),
     };
     let tenant = Ident::new(&arguments.tenant)
         .map_err(|error| Failed::new(EXIT_USAGE, format!("--tenant: {error}")))?;

@@ -6,6 +6,7 @@ use crate::{
     auth, background,
     problem::{Code, Problem},
     reviewed::{self, Acted, Waiting},
+    routes::erasures::Standing,
 };
 use axum::{
     Json,
@@ -16,15 +17,20 @@ use axum::{
 };
 use decider::rule::TENANT_DELETE;
 use ledger::{
+    expiry::Buried,
     ident::Ident,
     system::{
         Role,
         retention::{Deletion, RetentionBody},
     },
+    tenant::Tenant,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
+
+/// Longest wait for other replicas that are at it.
+const OTHERS_WAIT: Duration = Duration::from_secs(20);
 
 /// What shall be deleted.
 #[derive(Deserialize, utoipa::ToSchema)]
@@ -46,8 +52,9 @@ pub struct WantedDeletion {
 pub struct Deleted {
     /// Leaf index of the last entry.
     index: u64,
-    /// `complete`: payload, journal and keys are gone; `pending`: the server goes on with it.
-    status: &'static str,
+    /// How far it is.
+    #[serde(flatten)]
+    standing: Standing,
 }
 
 /// Delete the tenant: payload, journal and keys go, entries and proofs stay, and its log ends
@@ -68,7 +75,6 @@ pub async fn delete(
         let detail = "tenant: another name than that of the address. Nothing was deleted.";
         return Err(Problem::new(Code::BadRequest, detail));
     }
-    crate::routes::replicas::not_yet(&app, "a tenant can't be deleted")?;
     let _alone = app.slow.lock().await;
     app.ledger.catch_up(&tenant).await?;
     if let Some(hold) = tenant.position().retention.holds.into_keys().next() {
@@ -88,14 +94,19 @@ pub async fn delete(
         Acted::Done(index) => index,
         Acted::Waits(waiting) => return Ok(super::super::waits(waiting)),
     };
-    app.stop_worker(&tenant.name);
-    let status = match background::bury(app, tenant).await {
-        Ok(true) => "complete",
-        Ok(false) => "pending",
+    let standing = standing(app, tenant, OTHERS_WAIT).await;
+    Ok(Json(Deleted { index, standing }).into_response())
+}
+
+/// Completes the deletion of a tenant here, and says how far it is. `wait`: for other replicas that are at it.
+pub async fn standing(app: &App, tenant: &Tenant, wait: Duration) -> Standing {
+    match background::bury(app, tenant, wait).await {
+        Ok(Buried::Whole) => Standing::new(true, Vec::new()),
+        Ok(Buried::Waits) => Standing::new(false, Vec::new()),
+        Ok(Buried::Lacks(lacks)) => Standing::new(false, lacks),
         Err(error) => {
             tracing::warn!(tenant = %tenant.name, %error, "a deletion is not complete yet");
-            "pending"
+            Standing::new(false, Vec::new())
         }
-    };
-    Ok(Json(Deleted { index, status }).into_response())
+    }
 }

@@ -3,7 +3,7 @@
 use super::Connection;
 use crate::{ident::Ident, journal::Error};
 use async_nats::{Client, RequestErrorKind, Subject, Subscriber};
-use futures_util::{StreamExt as _, stream::FuturesUnordered};
+use futures_util::{StreamExt as _, future::join_all, stream::FuturesUnordered};
 use std::time::Duration;
 use tokio::time::{error::Elapsed, timeout};
 
@@ -11,17 +11,25 @@ const PREFIX: &str = "countersign-replica.";
 /// Largest request and largest answer, in bytes.
 const BYTES_MAX: usize = 64 * 1024;
 
+/// In place of a tenant's name, which never begins so: what is about tenants that are not, or no longer, logs.
+const ALL_TENANTS: &str = "_";
+
 /// The replicas of one log, by name. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Peers {
     connection: Connection,
-    tenant: Ident,
+    tenant: String,
 }
 
 impl Peers {
     /// The replicas of a tenant's log.
     pub fn new(connection: &Connection, tenant: &Ident) -> Self {
-        Self { connection: connection.clone(), tenant: tenant.clone() }
+        Self { connection: connection.clone(), tenant: tenant.to_string() }
+    }
+
+    /// The replicas of an installation.
+    pub fn of_installation(connection: &Connection) -> Self {
+        Self { connection: connection.clone(), tenant: ALL_TENANTS.into() }
     }
 
     fn subject(&self, replica: &Ident) -> String {
@@ -46,6 +54,16 @@ impl Peers {
         }
     }
 
+    /// Asks several replicas at once. The answers are in the order of the questions.
+    pub async fn ask_each(
+        &self,
+        asked: Vec<(Ident, Vec<u8>)>,
+        wait: Duration,
+    ) -> Vec<Result<Vec<u8>, Error>> {
+        let asked = asked.into_iter();
+        join_all(asked.map(async |(name, body)| self.ask(&name, body, wait).await)).await
+    }
+
     /// What the others ask of `own`, from now on.
     pub async fn requests(&self, own: &Ident) -> Result<Requests, Error> {
         let client = self.connection.client().clone();
@@ -62,9 +80,9 @@ pub struct Requests {
 }
 
 /// One of them.
-struct Asked {
+pub struct Asked {
     /// Its bytes.
-    body: Vec<u8>,
+    pub body: Vec<u8>,
     reply: Subject,
 }
 
@@ -78,18 +96,19 @@ impl Requests {
         let mut answers = FuturesUnordered::new();
         loop {
             tokio::select! {
-                asked = Self::next(&mut self.incoming), if answers.len() < at_once => {
-                    let Asked { body, reply } = asked?;
-                    let said = answer(body);
-                    answers.push(async move { (reply, said.await) });
+                asked = self.next(), if answers.len() < at_once => {
+                    let mut asked = asked?;
+                    let said = answer(std::mem::take(&mut asked.body));
+                    answers.push(async move { (asked, said.await) });
                 }
-                Some((reply, said)) = answers.next() => self.say(reply, said).await,
+                Some((asked, said)) = answers.next() => self.answer(asked, said).await,
             }
         }
     }
 
-    async fn next(incoming: &mut Subscriber) -> Result<Asked, Error> {
-        while let Some(request) = incoming.next().await {
+    /// The next one. [`Error::Unavailable`] when the connection is closed for good.
+    pub async fn next(&mut self) -> Result<Asked, Error> {
+        while let Some(request) = self.incoming.next().await {
             if let Some(reply) = request.reply.filter(|_| request.payload.len() <= BYTES_MAX) {
                 return Ok(Asked { body: request.payload.into(), reply });
             }
@@ -98,8 +117,8 @@ impl Requests {
     }
 
     /// Answers one. A lost answer costs its asker one attempt.
-    async fn say(&self, reply: Subject, body: Vec<u8>) {
-        if let Err(error) = self.client.publish(reply, body.into()).await {
+    pub async fn answer(&self, asked: Asked, body: Vec<u8>) {
+        if let Err(error) = self.client.publish(asked.reply, body.into()).await {
             tracing::debug!(%error, "an answer to a replica could not be sent");
         }
     }

@@ -100,6 +100,12 @@ fn p21_vectors_that_share_no_code_with_us() {
         let made = a.start(&origin, &start.process, start.after);
         assert_eq!(made == start, holds, "{}", case["about"]);
     }
+    for case in vectors["statements"].as_array().unwrap() {
+        let asked: Statement = serde_json::from_value(case["asked"].clone()).unwrap();
+        let (said, holds) = (text(&case["statement"]), case["holds"].as_bool().unwrap());
+        assert_eq!(Members::has_stated(a.this(), &origin, &asked, &said), holds, "{case}");
+        assert_eq!(a.state(&origin, &asked) == said, holds, "{case}");
+    }
     let log = Vkey::parse(&text(&vectors["log_key"])).unwrap();
     for case in vectors["values"].as_array().unwrap() {
         let found = certified(&text(&case["note"]), &origin, |_| vec![log.clone()], [a.first()]);
