@@ -11,7 +11,10 @@ use super::{
     view, visitor,
 };
 use crate::{app::App, query};
-use approvals::{display::Piece, worker::Brief};
+use approvals::{
+    display::{Piece, runs},
+    worker::Brief,
+};
 use askama::Template;
 use axum::{
     extract::{RawQuery, State},

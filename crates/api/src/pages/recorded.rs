@@ -12,7 +12,7 @@ use super::{
     visitor,
 };
 use crate::{app::App, query};
-use approvals::display::Piece;
+use approvals::display::{Piece, runs};
 use askama::Template;
 use axum::{
     extract::{RawQuery, State},

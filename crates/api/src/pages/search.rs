@@ -12,7 +12,7 @@ use super::{
 use crate::{access, app::App};
 use approvals::{
     commands::Error,
-    display::Piece,
+    display::{Piece, runs},
     search::{Facets, Hits, Limits, Place, Term, Wanted},
 };
 use askama::Template;

@@ -1,7 +1,7 @@
 //! Content of the pages: words for states and events, times, rows.
 
-pub use approvals::cards::FROZEN;
 use approvals::{cards::Card, setup::Setup};
+pub use approvals::{cards::FROZEN, display::span};
 use chrono::{DateTime, Utc};
 use decider::{
     approval::{Choice, Event, Outcome, Phase, Reason, Via},
@@ -178,18 +178,6 @@ pub fn short(text: &str, max: usize) -> String {
     match text.char_indices().nth(max) {
         None => text.to_owned(),
         Some((end, _)) => format!("{}…", &text[..end]),
-    }
-}
-
-/// A span of time in words.
-pub fn span(seconds: u64) -> String {
-    match seconds {
-        0..60 => format!("{seconds} s"),
-        60..3_600 => format!("{} min", seconds / 60),
-        3_600..86_400 if (seconds / 60).is_multiple_of(60) => format!("{} h", seconds / 3_600),
-        3_600..86_400 => format!("{} h {} min", seconds / 3_600, seconds / 60 % 60),
-        86_400..172_800 => "1 day".into(),
-        _ => format!("{} days", seconds / 86_400),
     }
 }
 

@@ -10,8 +10,12 @@ use decider::rule::resolve;
 use ledger::{foreign, json::Value};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// From so many objects on, a list is counted.
+const COUNTED_FROM: usize = 4;
+/// Most lists that are counted.
+const COUNTED_MAX: usize = 2;
 /// Most values in the sentence.
-const IN_SENTENCE: usize = 2;
+const IN_SENTENCE: usize = 3;
 /// Most characters of a value in the sentence.
 const VALUE_CHARS_MAX: usize = 48;
 /// A longer value tells little at a glance, in characters.
@@ -43,12 +47,22 @@ const WHOM: [&str; 19] = [
 const HOW_MUCH: [&str; 8] =
     ["amount", "total", "price", "currency", "count", "quantity", "limit", "days"];
 /// Names of members that say what.
-const WHAT: [&str; 22] = [
+const WHAT: [&str; 28] = [
     "subject",
     "title",
     "reference",
     "invoice",
     "order",
+    "service",
+    "version",
+    "environment",
+    "env",
+    "month",
+    "period",
+    "place",
+    "site",
+    "location",
+    "department",
     "path",
     "file",
     "url",
@@ -57,10 +71,6 @@ const WHAT: [&str; 22] = [
     "table",
     "query",
     "branch",
-    "environment",
-    "env",
-    "version",
-    "service",
     "repo",
     "repository",
     "cluster",
@@ -75,7 +85,23 @@ pub(super) fn fields(params: &Value<'_>, told: &BTreeSet<String>) -> Vec<Field> 
     leaves.sort_by_cached_key(|leaf| rank(leaf, resolve(params, leaf)));
     let drawing = Drawing { kinds: &BTreeMap::new(), code: None };
     let field = |leaf: &String| Field::new(leaf, (fields::steps(leaf), false), params, drawing);
-    leaves.iter().filter_map(field).take(FIELDS_MAX).collect()
+    let mut found: Vec<Field> = leaves.iter().filter_map(field).take(FIELDS_MAX).collect();
+    // A long list of objects is its number first: nobody reads 474 lines.
+    if let Value::Object(members) = params {
+        let long = members.iter().filter(|(_, value)| is_long_list(value));
+        let count = |(name, list): &(_, Value<'_>)| {
+            Field::count((fields::steps(&format!("/{name}")), false), list)
+        };
+        let counts: Vec<Field> = long.take(COUNTED_MAX).filter_map(count).collect();
+        found.truncate(FIELDS_MAX - counts.len());
+        found.splice(0..0, counts);
+    }
+    found
+}
+
+fn is_long_list(value: &Value<'_>) -> bool {
+    let Value::Array(lines) = value else { return false };
+    lines.len() >= COUNTED_FROM && lines.iter().all(|line| matches!(line, Value::Object(_)))
 }
 
 /// The sentence: `payments · refund: EUR 10.00, cus_8812`.
@@ -98,18 +124,22 @@ pub(super) fn sentence(call: &Call<'_>, amount: Option<&str>, fields: &[Field]) 
     Sentence::new(pieces)
 }
 
-/// Smaller is more telling.
-fn rank(pointer: &str, value: Option<&Value<'_>>) -> u8 {
+/// Smaller is more telling. Of what says what, the order of the names counts: a version is read before where it runs.
+fn rank(pointer: &str, value: Option<&Value<'_>>) -> (u8, usize) {
     let long = value.and_then(Value::as_str).is_some_and(|text| text.chars().count() > LONG);
     let has = |names: &[&str]| {
         pointer.split('/').any(|step| names.contains(&step.to_lowercase().as_str()))
     };
+    let place = || {
+        let last = pointer.rsplit('/').next().unwrap_or_default().to_lowercase();
+        WHAT.iter().position(|name| *name == last).unwrap_or(WHAT.len())
+    };
     match (long, value) {
-        (true, _) => 5,
-        (_, None | Some(Value::Null | Value::Object(_) | Value::Array(_))) => 4,
-        _ if has(&WHOM) => 0,
-        _ if has(&HOW_MUCH) => 1,
-        _ if has(&WHAT) => 2,
-        _ => 3,
+        (true, _) => (5, 0),
+        (_, None | Some(Value::Null | Value::Object(_) | Value::Array(_))) => (4, 0),
+        _ if has(&WHOM) => (0, 0),
+        _ if has(&HOW_MUCH) => (1, 0),
+        _ if has(&WHAT) => (2, place()),
+        _ => (3, 0),
     }
 }

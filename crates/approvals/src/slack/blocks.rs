@@ -11,7 +11,10 @@ use super::{
     Shown,
     words::{APPROVE, ASK, DENY, DENY_WITH_COMMENT},
 };
-use crate::cards::{Card, FOR_OWNER, FROZEN, Notice, Reader};
+use crate::{
+    cards::{Card, FOR_OWNER, FROZEN, Notice, Reader},
+    facts::Fact,
+};
 use chrono::DateTime;
 use decider::{
     approval::{Choice, Phase},
@@ -45,6 +48,8 @@ const AGENT_CHARS_MAX: usize = 1000;
 const NAME_CHARS_MAX: usize = 80;
 /// Most characters of a line of a notice.
 const NOTICE_CHARS_MAX: usize = 600;
+/// Most facts about earlier calls.
+const FACTS_MAX: usize = 6;
 /// Most answers listed.
 const REVIEWS_MAX: usize = 10;
 /// Most characters of the list of those who are still needed.
@@ -67,7 +72,9 @@ pub(super) fn message(card: &Card) -> Message {
         return outcome(card);
     }
     let title = title(card);
-    let mut blocks = vec![header(&title), sentence(card), fields(&summary(card))];
+    let mut blocks = vec![header(&title), sentence(card)];
+    blocks.extend(facts(card));
+    blocks.push(fields(&summary(card)));
     blocks.extend(card.frozen.then(|| section(FROZEN)));
     blocks.extend(params(card));
     if let Some(text) = &card.agent_says {
@@ -142,6 +149,15 @@ fn notification(card: &Card) -> String {
 fn sentence(card: &Card) -> Value {
     let text = card.told.sentence.with(one_line_between);
     json!({"type": "section", "block_id": "sentence", "text": plain(&cut(&text, SECTION_CHARS_MAX))})
+}
+
+/// What the log says of earlier calls, each in a section of its own.
+fn facts(card: &Card) -> impl Iterator<Item = Value> {
+    let line = |fact: &Fact| {
+        let sign = if fact.warns() { "\u{26a0} " } else { "" };
+        section(&cut(&format!("{sign}{}", fact.with(one_line_between)), NOTICE_CHARS_MAX))
+    };
+    card.facts.iter().take(FACTS_MAX).map(line)
 }
 
 /// As [`one_line`], for a part of a line: blanks at its ends stay.

@@ -13,7 +13,10 @@ mod overflow;
 pub use notice::notice;
 pub use overflow::{bare as overflow_bare, overflow};
 
-use crate::cards::{Card, FOR_OWNER, FROZEN, Reader};
+use crate::{
+    cards::{Card, FOR_OWNER, FROZEN, Reader},
+    facts::Fact,
+};
 use decider::{
     approval::{Choice, Phase},
     words,
@@ -29,6 +32,8 @@ pub const REFRESH_MAX: usize = 60;
 pub const MESSAGE_BYTES_MAX: usize = 28 << 10;
 /// Part of that which the message around a card may take.
 const ENVELOPE_BYTES: usize = 2 << 10;
+/// Most facts about earlier calls.
+const FACTS_MAX: usize = 6;
 /// Longest text of an agent that is shown, in characters. It is not part of the call.
 const AGENT_SAYS_CHARS_MAX: usize = 600;
 
@@ -139,6 +144,7 @@ fn draw(
     body.extend(view.note.map(Note::drawn));
     body.extend(card.frozen.then(|| foreign(FROZEN, Look::Warning)));
     body.extend(card.amount.as_ref().map(|amount| foreign(amount, Look::Amount)));
+    body.extend(card.facts.iter().take(FACTS_MAX).map(fact));
     body.push(about(card));
     if with_params && !card.params.is_empty() {
         body.push(params(card));
@@ -242,6 +248,13 @@ fn notification(card: &Card) -> String {
 
 fn unmarked(text: &str) -> String {
     text.chars().filter(|c| !"<>[]{}*_`~|".contains(*c)).collect()
+}
+
+/// What the log says of earlier calls.
+fn fact(fact: &Fact) -> Value {
+    let mut block = foreign("", if fact.warns() { Look::Warning } else { Look::Plain });
+    block["inlines"][0]["text"] = fact.with(visible).into();
+    block
 }
 
 /// Agent, rule and digest, each value in a block of its own.
