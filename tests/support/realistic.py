@@ -27,9 +27,9 @@ lead = ["/order"]
 
 [[display]]
 tool = "salaries"
-title = "Salaries of {#/lines} people, {amount} in all"
+title = "Salaries for {/month}: {#/lines} people, {amount} in all"
 amount = {minor = "/total", currency = "/currency"}
-lead = ["/month", "/lines"]
+lead = ["/lines"]
 count = ["/lines"]
 kinds = {"/lines/*/amount" = "money"}
 

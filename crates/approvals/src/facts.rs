@@ -158,9 +158,14 @@ impl Facts {
         self.lines.iter().filter(|fact| fact.weight < Weight::Agent).count()
     }
 
-    /// The number of facts that are shown at once: all that warn, and one that tells; or else the first.
+    /// The number of facts for a card: all that warn, and one that tells.
+    pub(crate) fn telling(&self) -> usize {
+        self.warnings() + self.count(Weight::Tells).min(1)
+    }
+
+    /// The number of facts that a page shows at once: the same, or else the first.
     pub fn at_once(&self) -> usize {
-        (self.warnings() + self.count(Weight::Tells).min(1)).max(1)
+        self.telling().max(1)
     }
 
     /// True if a later call may be the same payment.

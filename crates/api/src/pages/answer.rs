@@ -16,7 +16,7 @@ use super::{
 use crate::{app::App, query, request::Peer};
 use approvals::{
     cards::Card,
-    display::{Piece, runs},
+    display::Piece,
     facts::{Fact, Facts, Part},
     history::Approval,
     worker,

@@ -14,7 +14,7 @@ use super::{
 use crate::{app::App, auth::NOTHING_AFTER, grades::Grades, query};
 use approvals::{
     cards::{Card, in_words},
-    display::{Piece, runs},
+    display::Piece,
     facts::{Facts, Part},
     history::{Approval, Step},
     worker::{self, Brief},

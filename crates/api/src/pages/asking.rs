@@ -14,12 +14,7 @@ use super::{
     visitor,
 };
 use crate::{access, app::App};
-use approvals::{
-    cards::Card,
-    display::{Piece, runs},
-    history::Approval,
-    worker,
-};
+use approvals::{cards::Card, display::Piece, history::Approval, worker};
 use askama::Template;
 use axum::{
     body::Body,

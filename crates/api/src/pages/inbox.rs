@@ -11,10 +11,7 @@ use super::{
     view, visitor,
 };
 use crate::{app::App, query};
-use approvals::{
-    display::{Piece, runs},
-    worker::Brief,
-};
+use approvals::{display::Piece, worker::Brief};
 use askama::Template;
 use axum::{
     extract::{RawQuery, State},

@@ -12,7 +12,7 @@ use super::{
     visitor,
 };
 use crate::{app::App, query};
-use approvals::display::{Piece, runs};
+use approvals::display::Piece;
 use askama::Template;
 use axum::{
     extract::{RawQuery, State},

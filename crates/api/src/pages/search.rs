@@ -7,12 +7,12 @@ use super::{
     lists::List,
     page,
     session::Session,
-    view::Moment,
+    view::{self, Moment},
 };
 use crate::{access, app::App};
 use approvals::{
     commands::Error,
-    display::{Piece, runs},
+    display::Piece,
     search::{Facets, Hits, Limits, Place, Term, Wanted},
 };
 use askama::Template;

@@ -17,11 +17,7 @@ use super::{
     view, visitor,
 };
 use crate::{app::App, query};
-use approvals::{
-    display::{Piece, runs},
-    facts::Part,
-    worker,
-};
+use approvals::{display::Piece, facts::Part, worker};
 use askama::Template;
 use axum::{
     body::Body,

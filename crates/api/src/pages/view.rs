@@ -1,7 +1,10 @@
 //! Content of the pages: words for states and events, times, rows.
 
-use approvals::{cards::Card, setup::Setup};
-pub use approvals::{cards::FROZEN, display::span};
+use approvals::{cards::Card, display::Field, setup::Setup};
+pub use approvals::{
+    cards::FROZEN,
+    display::{runs, span},
+};
 use chrono::{DateTime, Utc};
 use decider::{
     approval::{Choice, Event, Outcome, Phase, Reason, Via},
@@ -42,6 +45,16 @@ impl Moment {
             soon: at <= now || seconds < SOON_SECONDS,
         }
     }
+}
+
+/// A time as people read it, whenever that is.
+pub fn moment(at: &Nanos) -> Moment {
+    Moment::new(*at, *at)
+}
+
+/// For how long a time of a call has passed, in words.
+pub fn passed(field: &Field, now: &Nanos) -> Option<String> {
+    field.passed(*now)
 }
 
 /// The phase of a card in words, and its colour.

@@ -14,6 +14,8 @@ use decider::approval::Phase;
 use ledger::foreign;
 use std::{collections::BTreeMap, sync::Arc};
 
+/// Most facts on a card.
+const ON_CARD_MAX: usize = 6;
 /// Most later calls, of any agent, that wait too.
 const LATER_MAX: usize = 20;
 
@@ -197,10 +199,10 @@ impl CardMaker {
         let may = MayKnow { brief: &brief, whole: &whole };
         let facts = EarlierCalls::new(self, may).facts(&[(approval, &card)]).await?.pop();
         let facts = facts.unwrap_or_default();
-        let shown = facts.at_once();
+        let shown = facts.telling();
         let lines = facts.lines.into_iter().take(shown);
         // The page marks what has passed at its field.
-        card.facts = lines.chain(card.passed()).collect();
+        card.facts = lines.chain(card.passed()).take(ON_CARD_MAX).collect();
         Ok(card)
     }
 }

@@ -188,7 +188,7 @@ fn p7_the_same_payment_names_the_other_call() {
 #[test]
 fn p7_what_an_agent_never_did_is_told() {
     let call = told(7, "EUR", "A", IBAN, "R-2");
-    assert_eq!(facts(&call, &[], &[]), ["t Its first call with this tool."]);
+    assert_eq!(facts(&call, &[], &[]), ["a Its first call with this tool."]);
     let elsewhere = BTreeMap::from([("mail".to_owned(), 13), ("sms".to_owned(), 1)]);
     let before = Before { elsewhere: Some(&elsewhere), ..Before::default() };
     let plain = |before: Before<'_>| {

@@ -140,7 +140,7 @@ fn capital(text: &str) -> String {
 pub(super) fn first_with_tool(elsewhere: Option<&BTreeMap<String, usize>>) -> Fact {
     let count: usize = elsewhere.into_iter().flat_map(BTreeMap::values).sum();
     if count == 0 {
-        return Fact::ours(Weight::Tells, "Its first call with this tool.");
+        return Fact::ours(Weight::Agent, "Its first call with this tool.");
     }
     let tools: Vec<&String> = elsewhere.into_iter().flat_map(BTreeMap::keys).collect();
     let calls = if count == 1 {

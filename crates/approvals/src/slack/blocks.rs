@@ -48,8 +48,6 @@ const AGENT_CHARS_MAX: usize = 1000;
 const NAME_CHARS_MAX: usize = 80;
 /// Most characters of a line of a notice.
 const NOTICE_CHARS_MAX: usize = 600;
-/// Most facts about earlier calls.
-const FACTS_MAX: usize = 6;
 /// Most answers listed.
 const REVIEWS_MAX: usize = 10;
 /// Most characters of the list of those who are still needed.
@@ -157,7 +155,7 @@ fn facts(card: &Card) -> impl Iterator<Item = Value> {
         let sign = if fact.warns() { "\u{26a0} " } else { "" };
         section(&cut(&format!("{sign}{}", fact.with(one_line_between)), NOTICE_CHARS_MAX))
     };
-    card.facts.iter().take(FACTS_MAX).map(line)
+    card.facts.iter().map(line)
 }
 
 /// As [`one_line`], for a part of a line: blanks at its ends stay.

@@ -32,8 +32,6 @@ pub const REFRESH_MAX: usize = 60;
 pub const MESSAGE_BYTES_MAX: usize = 28 << 10;
 /// Part of that which the message around a card may take.
 const ENVELOPE_BYTES: usize = 2 << 10;
-/// Most facts about earlier calls.
-const FACTS_MAX: usize = 6;
 /// Longest text of an agent that is shown, in characters. It is not part of the call.
 const AGENT_SAYS_CHARS_MAX: usize = 600;
 
@@ -144,7 +142,7 @@ fn draw(
     body.extend(view.note.map(Note::drawn));
     body.extend(card.frozen.then(|| foreign(FROZEN, Look::Warning)));
     body.extend(card.amount.as_ref().map(|amount| foreign(amount, Look::Amount)));
-    body.extend(card.facts.iter().take(FACTS_MAX).map(fact));
+    body.extend(card.facts.iter().map(fact));
     body.push(about(card));
     if with_params && !card.params.is_empty() {
         body.push(params(card));
