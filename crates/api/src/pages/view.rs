@@ -48,11 +48,13 @@ impl Moment {
 }
 
 /// A time as people read it, whenever that is.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "templates pass references")]
 pub fn moment(at: &Nanos) -> Moment {
     Moment::new(*at, *at)
 }
 
 /// For how long a time of a call has passed, in words.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "templates pass references")]
 pub fn passed(field: &Field, now: &Nanos) -> Option<String> {
     field.passed(*now)
 }

@@ -331,7 +331,7 @@ pub(super) fn by_kind(kind: Kind, value: &Value<'_>, code: Option<&str>) -> Opti
         (Kind::Money, Value::String(text)) if is_clear(text) => {
             Some(bare_or_quoted(&foreign::value(text), &BTreeSet::new()))
         }
-        (Kind::Time | Kind::Due, Value::String(text)) => Ends::of(text).map(|ends| ends.words()),
+        (Kind::Time | Kind::Due, Value::String(text)) => Ends::of(text).map(Ends::words),
         (Kind::Account, Value::String(text)) => account::grouped(text),
         (Kind::Number, Value::Number(number)) => {
             integer(*number).map(|number| money::grouped(&number.to_string()))

@@ -76,7 +76,7 @@ fn p7_a_new_payee_that_looks_like_a_known_one_is_named() {
     );
     // Calls of other agents count too, and what was only asked for is no payment.
     let asked = Earlier { phase: Phase::Pending, ..known[0].clone() };
-    let said = facts(&call, &[], &[asked.clone()]);
+    let said = facts(&call, &[], std::slice::from_ref(&asked));
     assert_eq!(
         said[0],
         "w Looks like “Imprenta Núñez S.L.”, in an earlier call, but is another name: small L in place of capital i."
@@ -132,12 +132,12 @@ fn p7_a_first_payment_is_told_where_it_tells_something() {
     let call = told(7, "EUR", "A", OTHER, "R-2");
     // The name is known with another account.
     let grouped = "ES92 2839 0566 0236 9475 2093";
-    let said = facts(&call, &[mine.clone()], &[]);
+    let said = facts(&call, std::slice::from_ref(&mine), &[]);
     assert_eq!(said[0], format!("w An earlier call to this name had another account: {grouped}."));
     assert!(!said.iter().any(|line| line.contains("New payee")), "{said:?}");
     // Name and account are new.
     let call = told(7, "EUR", "C", "DE12500105170648489890", "R-2");
-    let said = facts(&call, &[mine.clone()], &[]);
+    let said = facts(&call, std::slice::from_ref(&mine), &[]);
     assert_eq!(said[0], "t New payee: its other call went elsewhere.");
     let said = facts(&call, &[mine.clone(), mine.clone(), theirs.clone()], &[]);
     assert_eq!(said[0], "t New payee: none of its last 3 calls went there.");
@@ -167,7 +167,7 @@ fn p7_the_same_payment_names_the_other_call() {
     let known = "“Ref F-26-1183”, asked 10 Apr, 00:00 UTC.";
     let said =
         format!("w The same amount to the same account as an earlier call (waiting): {known}");
-    assert_eq!(facts(&call, &[other.clone()], &[])[0], said);
+    assert_eq!(facts(&call, std::slice::from_ref(&other), &[])[0], said);
     let said = format!(
         "w The same amount to the same account as 2 earlier calls of other agents (2 waiting), the last one {known}"
     );
