@@ -547,37 +547,3 @@ def test_the_manifest_names_the_address_of_clicks(office: Office) -> None:
     assert manifest["settings"]["interactivity"] == {"is_enabled": True, "request_url": url}
     assert manifest["oauth_config"]["scopes"]["bot"] == ["chat:write", "channels:history", "groups:history"]
     assert set(manifest["oauth_config"]["scopes"]["bot"]) == office.slack.scopes
-
-
-def test_p7_a_card_says_what_the_page_says_of_earlier_calls(office: Office) -> None:
-    """Of calls that were asked of the same people through the same channel, and of no other."""
-    paid = {"amount": 77_700, "currency": "EUR", "to": "Facts GmbH", "due": "2020-01-31"}
-    display = '''
-[[display]]
-tool = "payments"
-title = "{amount} to {/to}"
-amount = {minor = "/amount", currency = "/currency"}
-lead = ["/due"]
-kinds = {"/to" = "account"}
-'''
-    office.desk.write(rules("12s") + display, office.people())
-    office.desk.apply()
-    try:
-        def sections(channel: str) -> list[str]:
-            approval = office.paused(params=paid, data={"labels": {"channel": channel}})
-            office.channels[approval] = CHANNELS[int(channel[1:])]
-            blocks = office.card(approval)["blocks"]
-            return [block["text"]["text"] for block in blocks if block["type"] == "section" and "text" in block]
-
-        def facts(channel: str) -> list[str]:
-            return [text for text in sections(channel) if "same amount" in text or "passed" in text]
-
-        first = facts("c1")
-        assert len(first) == 1 and re.fullmatch(r"Due: 31 Jan 2020, passed \d+ days ago", first[0]), first
-        assert [fact for fact in facts("c2") if "same amount" in fact] == [], "another channel was not asked about the first"
-        second = facts("c1")
-        assert second[0].startswith("\u26a0 The same amount to the same account as an earlier call of another agent (waiting): \u201c"), second
-        assert office.slack.violations == []
-    finally:
-        office.desk.write(rules("12s"), office.people())
-        office.desk.apply()

@@ -12,6 +12,7 @@ mod ends;
 mod fields;
 mod guess;
 mod ids;
+mod kind;
 mod leaves;
 mod make;
 mod money;

@@ -15,10 +15,10 @@ use ledger::{
     json::Value,
     time::Nanos,
 };
-use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
-pub(super) use super::leaves::{cut, leaves, leaves_below, members};
+pub use super::kind::Kind;
+pub(super) use super::leaves::{cut, integer, leaves, leaves_below, members};
 
 /// Members of a list that are shown.
 const LIST_SHOWN: usize = 3;
@@ -28,35 +28,6 @@ const SHORT_MEMBERS_MAX: usize = 12;
 const SHORT_CHARS_MAX: usize = 120;
 /// Most characters of one member of a list.
 const MEMBER_CHARS_MAX: usize = 200;
-
-/// How a field is drawn.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Kind {
-    /// Text, number or truth value as it is.
-    #[default]
-    Plain,
-    /// An integer in minor units of the display's currency.
-    Money,
-    /// A time of RFC 3339, or a date.
-    Time,
-    /// An account: an IBAN in groups of four.
-    Account,
-    /// Text with its line breaks.
-    Text,
-    /// A list: its first members, and how many follow.
-    List,
-    /// An address. It is never clickable.
-    Link,
-    /// A country's code of two letters, with its name.
-    Country,
-    /// A time by which something is due or ends. One that has passed is marked.
-    Due,
-    /// A whole number in groups of three.
-    Number,
-    /// A digest. Its middle is folded.
-    Digest,
-}
 
 /// How the values of a call are drawn: kinds by pointer, and the code of the display's currency.
 #[derive(Clone, Copy, Debug)]
@@ -364,10 +335,4 @@ fn lines(text: &str) -> Vec<String> {
         foreign::harmless(&line)
     };
     text.replace("\r\n", "\n").split('\n').map(clean).collect()
-}
-
-/// A whole number, exactly.
-pub(super) fn integer(number: f64) -> Option<i64> {
-    let text = format!("{number:.0}");
-    (number.fract() == 0.0).then(|| text.parse().ok()).flatten()
 }

@@ -46,3 +46,9 @@ fn collect(pointer: &str, value: &Value<'_>, found: &mut Vec<String>) {
         _ => found.push(pointer.to_owned()),
     }
 }
+
+/// A whole number, exactly.
+pub(super) fn integer(number: f64) -> Option<i64> {
+    let text = format!("{number:.0}");
+    (number.fract() == 0.0).then(|| text.parse().ok()).flatten()
+}

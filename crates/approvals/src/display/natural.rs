@@ -1,10 +1,6 @@
 //! What a value is by its name or its form, where no display says what kind it is.
 
-use super::{
-    ends::Ends,
-    fields::{self, Kind},
-    ids,
-};
+use super::{ends::Ends, ids, kind::Kind, leaves::integer};
 use ledger::json::Value;
 
 /// Last steps of pointers to a time by which something is due or ends, in small letters alone.
@@ -58,7 +54,7 @@ pub(super) fn kind(named: Kind, pointer: &str, value: &Value<'_>) -> Kind {
         }
         (Kind::Plain, Value::String(text)) if ids::is_digest(text) => Kind::Digest,
         (Kind::Plain, Value::Number(number))
-            if is_one_of(&HOW_MANY, pointer) && fields::integer(*number).is_some() =>
+            if is_one_of(&HOW_MANY, pointer) && integer(*number).is_some() =>
         {
             Kind::Number
         }
