@@ -43,7 +43,7 @@ def known(maria: Visitor, call: Paused) -> tuple[list[str], bool, str]:
     found = re.search(r'<ul class="known( new)?"[^>]*>(.*?)</ul>', page, re.S)
     assert found
     below = words(page.split('<h2 id="call">', 1)[1].split("<dl", 1)[0])
-    return [words(line) for line in re.findall(r"<li>(.*?)</li>", found[2], re.S)], bool(found[1]), below
+    return [words(line) for line in re.findall(r"<li[^>]*>(.*?)</li>", found[2], re.S)], bool(found[1]), below
 
 
 #: What another call is known by: its reference, and when it was asked for.
