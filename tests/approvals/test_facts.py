@@ -75,7 +75,7 @@ def test_p7_a_first_payment_is_a_fact_and_a_known_name_elsewhere_warns(desk: Des
 
 def test_p7_a_name_that_looks_like_a_known_one_is_named(desk: Desk) -> None:
     maria, nils = desk.visitor("p-maria"), desk.visitor("p-nils")
-    jonas, agent = desk.visitor("p-jonas"), new_id("bot")
+    jonas, agent = desk.visitor("p-jonas"), "bot-3"
     paid = [transfer(desk, 17_000 + n, "Imprenta Núñez S.L.", "ES9228390566023694752093", "ES", agent) for n in range(2)]
     for call in paid:
         for visitor in (jonas, nils):
@@ -95,7 +95,7 @@ def test_p7_a_name_that_looks_like_a_known_one_is_named(desk: Desk) -> None:
 
 
 def test_p7_an_id_that_looks_like_a_known_one_is_named(desk: Desk) -> None:
-    maria, agent = desk.visitor("p-maria"), new_id("bot")
+    maria, agent = desk.visitor("p-maria"), "bot-4"
 
     def back(customer: str, order: str) -> Paused:
         return desk.listed(desk.pause({"amount": 2490, "customer": customer, "order": order}, tool="payments", action="refund", agent=agent))
@@ -109,7 +109,7 @@ def test_p7_an_id_that_looks_like_a_known_one_is_named(desk: Desk) -> None:
 
 
 def test_p7_another_currency_than_before_warns(desk: Desk) -> None:
-    maria, agent = desk.visitor("p-maria"), new_id("bot")
+    maria, agent = desk.visitor("p-maria"), "bot-5"
 
     def pay(currency: str) -> Paused:
         to = {"name": "Harbor Street Analytics LLC", "country": "US", "iban": "981698887735"}
@@ -123,7 +123,7 @@ def test_p7_another_currency_than_before_warns(desk: Desk) -> None:
 
 
 def test_p7_a_tool_that_an_agent_never_called_is_told(desk: Desk) -> None:
-    maria, agent = desk.visitor("p-maria"), new_id("bot")
+    maria, agent = desk.visitor("p-maria"), "bot-6"
     transfer(desk, 100, "Nordwind GmbH", NORDWIND, agent=agent)
     mail = {"to": ["kim@example.org"], "subject": "Hello", "body": "x"}
     said, warns, _ = known(maria, desk.listed(desk.pause(mail, tool="mail", action="send", agent=agent)))
@@ -135,7 +135,7 @@ def test_p7_a_time_that_has_passed_is_marked(desk: Desk) -> None:
 
     def head(due: Any) -> str:
         params = {"amount": 100, "currency": "EUR", "to": {"name": "Blumen Linden", "country": "DE", "iban": NORDWIND}, "due": due}
-        call = desk.listed(desk.pause(params, tool="payments", action="transfer", agent=new_id("bot")))
+        call = desk.listed(desk.pause(params, tool="payments", action="transfer", agent="bot-7"))
         return words(maria.get(f"/approvals/{call.id}").text.split('<p class="by">', 1)[0])
 
     today = datetime.now(timezone.utc)
@@ -158,7 +158,7 @@ def test_p7_data_that_name_nobody_have_no_column_of_names(desk: Desk) -> None:
 
 def test_p7_a_payroll_says_for_when_for_how_many_and_where(desk: Desk) -> None:
     lines = [{"iban": f"KW81CBKU000000000000123456010{n}", "name": f"n{n}", "amount": 1000} for n in range(6)]
-    call = desk.listed(desk.pause({"total": 6000, "currency": "KWD", "month": "2026-10", "lines": lines}, tool="salaries", action="run", agent=new_id("bot")))
+    call = desk.listed(desk.pause({"total": 6000, "currency": "KWD", "month": "2026-10", "lines": lines}, tool="salaries", action="run", agent="bot-8"))
     head = words(desk.visitor("p-maria").get(f"/approvals/{call.id}").text.split('<p class="by">', 1)[0])
     assert "Salaries for 2026-10 : 6 people, KWD 6.000 in all" in head and "6, accounts in Kuwait" in head, head
 

@@ -70,7 +70,7 @@ PEOPLE: dict[str, dict[str, Any]] = {
     "p-jonas": {"name": "Jonas Weber", "groups": ["finance", "security"]},
     "p-eva": {"name": "Eva Horvath", "groups": ["security"]},
     "p-nils": {"name": "Nils Berg", "groups": ["finance", "security"]},
-    "p-ana": {"name": "Ana Lima", "groups": ["support"], "owns": ["payments-bot", "billing-bot", "hr-bot", "bot-0", "bot-1", "bot-2"]},
+    "p-ana": {"name": "Ana Lima", "groups": ["support"], "owns": ["payments-bot", "billing-bot", "hr-bot", *(f"bot-{n}" for n in range(9))]},
 }
 
 

@@ -11,7 +11,7 @@ mod words;
 use crate::display::Displayed;
 use decider::approval::Phase;
 use ledger::{ident::Ident, time::Nanos};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Most earlier calls of the agent that are read for one call.
 pub(crate) const READ_MAX: usize = 30;
@@ -257,9 +257,9 @@ fn payee(told: &Displayed, Before { own, others, .. }: Before<'_>) -> Option<Fac
 
 /// True if no two calls of an agent went to one account.
 fn pays_new_alone(own: &[&Earlier]) -> bool {
-    let accounts: std::collections::BTreeSet<_> =
-        own.iter().filter_map(|one| one.account.as_ref()).collect();
-    own.len() >= PAYS_NEW_FROM && accounts.len() == own.len()
+    let paid: Vec<&String> = own.iter().filter_map(|one| one.account.as_ref()).collect();
+    let accounts: BTreeSet<&String> = paid.iter().copied().collect();
+    paid.len() >= PAYS_NEW_FROM && accounts.len() == paid.len()
 }
 
 /// Another currency than this payee was paid in before.
@@ -311,7 +311,8 @@ fn of_agent(told: &Displayed, own: &[&Earlier]) -> Vec<Fact> {
     if before > 0 {
         lines.push(Fact::ours(Weight::Agent, words::went(before, own.len())));
     } else if account.is_some() && pays_new_alone(own) {
-        let text = format!("Each of its last {} calls went to another account.", own.len());
+        let paid = own.iter().filter(|one| one.account.is_some()).count();
+        let text = format!("Each of its last {paid} calls to an account went to another one.");
         lines.push(Fact::ours(Weight::Agent, text));
     }
     let code = told.money.as_ref().map(|(_, code)| code.as_str());

@@ -148,7 +148,7 @@ fn p7_a_first_payment_is_told_where_it_tells_something() {
         said,
         [
             "o New payee: none of its last 3 calls went there.",
-            "a Each of its last 3 calls went to another account.",
+            "a Each of its last 3 calls to an account went to another one.",
             "a Its last 3 calls with this tool, at most EUR 0.06: 3 approved.",
         ]
     );
