@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
 from html import unescape
 from typing import Any
 
@@ -42,33 +43,124 @@ def known(maria: Visitor, call: Paused) -> tuple[list[str], bool, str]:
     found = re.search(r'<ul class="known( new)?"[^>]*>(.*?)</ul>', page, re.S)
     assert found
     below = words(page.split('<h2 id="call">', 1)[1].split("<dl", 1)[0])
-    return [words(line) for line in re.findall(r"<li>(.*?)</li>", found[2], re.S)], bool(found[1]), below
+    return [words(line) for line in re.findall(r"<li[^>]*>(.*?)</li>", found[2], re.S)], bool(found[1]), below
+
+
+#: What another call is known by: its reference, and when it was asked for.
+CALL = r"“Reference r-[a-z0-9-]+”, asked \d+ [A-Z][a-z]{2}, \d\d:\d\d UTC\."
 
 
 def test_p7_a_first_payment_is_a_fact_and_a_known_name_elsewhere_warns(desk: Desk) -> None:
     maria = desk.visitor("p-maria")
     assert known(maria, transfer(desk, 10_000, "Nordwind GmbH", NORDWIND))[:2] == (["Its first call with this tool."], False)
     hotel = known(maria, transfer(desk, 20_000, "Hôtel des Arts", HOTEL, "FR"))
-    assert hotel == (["First payment to this account by this agent, after 1 other call."], False, "The call Its last call with this tool, at most EUR 100.00: waiting.")
+    assert hotel == (["New payee: its other call went elsewhere."], False, "The call Its last call with this tool, at most EUR 100.00: waiting.")
     said, warns, below = known(maria, transfer(desk, 30_000, "Nordwind GmbH", OTHER))
-    assert (said, warns) == (["An earlier call to this name had another account."], True)
-    assert "First payment to this account by this agent, after 2 other calls." in below and "at most EUR 200.00" in below
-    said, warns, _ = known(maria, transfer(desk, 10_000, "Nordwind GmbH", NORDWIND))
-    assert (said, warns) == (["The same amount to the same account as an earlier call (waiting)."], True)
+    assert (said, warns) == (["An earlier call to this name had another account: DE89 3704 0044 0532 0130 00 ."], True)
+    assert "at most EUR 200.00" in below
+    first = transfer(desk, 10_000, "Nordwind GmbH", NORDWIND)
+    said, warns, _ = known(maria, first)
+    assert warns and len(said) == 1 and re.fullmatch(r"The same amount to the same account as an earlier call \(waiting\): " + CALL.replace("”,", "” ,"), said[0].replace(" .", ".")), said
     said, warns, _ = known(maria, transfer(desk, 11_000, "Nordwind GmbH", NORDWIND))
     assert (said, warns) == (["2 of its last 4 calls went to this account."], False)
     # Of other agents' calls only the same payment counts: it may come twice, by two ways. The confirming page says it once more.
     twice = transfer(desk, 10_000, "Nordwind GmbH", NORDWIND, agent="billing-bot")
-    warning = "The same amount to the same account as 2 earlier calls of other agents (2 waiting)."
-    assert known(maria, twice)[:2] == ([warning], True)
+    warning = "The same amount to the same account as 2 earlier calls of other agents (2 waiting), the last one “Reference r-"
+    said, warns, _ = known(maria, twice)
+    assert said[0].startswith(warning) and warns and len(said) == 1
+    assert f'/approvals/{first.id}"' in maria.get(f"/approvals/{twice.id}").text, "it leads to the other call"
     asked = maria.post(f"/approvals/{twice.id}/confirm", maria.fields(f"/approvals/{twice.id}") | {"decision": "approve"})
     assert warning in words(asked.text) and "Approve this call?" in asked.text
-    # Two warnings are both said at once.
+
+
+def test_p7_a_name_that_looks_like_a_known_one_is_named(desk: Desk) -> None:
+    maria, nils = desk.visitor("p-maria"), desk.visitor("p-nils")
+    jonas, agent = desk.visitor("p-jonas"), "bot-3"
+    paid = [transfer(desk, 17_000 + n, "Imprenta Núñez S.L.", "ES9228390566023694752093", "ES", agent) for n in range(2)]
+    for call in paid:
+        for visitor in (jonas, nils):
+            assert visitor.review(call, "approve").status_code == 303
+    lookalike = transfer(desk, 18_000, "lmprenta Núñez S.L.", "ES1100490001510200592093", "ES", agent)
+    said, warns, _ = known(maria, lookalike)
+    assert warns and said[0] == "Looks like “Imprenta Núñez S.L.” , approved 2 times, but is another name: small L in place of capital i."
+    # The known one looks like nobody, whatever was asked for.
+    said, warns, _ = known(maria, transfer(desk, 19_000, "Imprenta Núñez S.L.", "ES9228390566023694752093", "ES", agent))
+    assert not warns, said
+    # Letters of another script are written by their numbers, and the name that they stand for is told.
     said, warns, _ = known(maria, transfer(desk, 1, "N\u043erdwind GmbH", OTHER, agent="billing-bot"))
     assert warns and said[0].startswith("\\u{…} stands for a letter that looks like another one")
-    looks = transfer(desk, 2, "N\u043erdwind GmbH", HOTEL, agent="billing-bot")
-    said, warns, _ = known(maria, looks)
-    assert warns and len(said) == 2 and said[1] == "An earlier call to this name had another account."
+    assert said[1].startswith("Looks like “Nordwind GmbH” , in ") and said[1].endswith("but is another name: “U+043E” in place of small o.")
+    said, warns, _ = known(maria, transfer(desk, 2, "N\u043erdwind GmbH", HOTEL, agent="billing-bot"))
+    assert warns and len(said) == 3 and said[2].startswith("An earlier call to this name had another account: DE02"), said
+
+
+def test_p7_an_id_that_looks_like_a_known_one_is_named(desk: Desk) -> None:
+    maria, agent = desk.visitor("p-maria"), "bot-4"
+
+    def back(customer: str, order: str) -> Paused:
+        return desk.listed(desk.pause({"amount": 2490, "customer": customer, "order": order}, tool="payments", action="refund", agent=agent))
+
+    back("cus_k5medpyg", "A-17")
+    call = back("cus_k5rnedpyg", "A-18")
+    said, warns, _ = known(maria, call)
+    assert warns and said[0] == "Looks like “cus_k5medpyg” , in an earlier call, but is another name: r and n in place of “m”."
+    page = maria.get(f"/approvals/{call.id}").text
+    assert '<span class="id">cus_k5rnedpyg</span>' in page and '<span class="id">A-18</span>' in page
+
+
+def test_p7_another_currency_than_before_warns(desk: Desk) -> None:
+    maria, agent = desk.visitor("p-maria"), "bot-5"
+
+    def pay(currency: str) -> Paused:
+        to = {"name": "Harbor Street Analytics LLC", "country": "US", "iban": "981698887735"}
+        params = {"amount": 1_260_000, "currency": currency, "to": to, "reference": new_id("r")}
+        return desk.listed(desk.pause(params, tool="payments", action="transfer", agent=agent))
+
+    pay("USD"), pay("USD")
+    said, warns, below = known(maria, pay("EUR"))
+    assert warns and said == ["2 earlier calls to this payee, all in USD; this is EUR."]
+    assert "at most USD 12,600.00: 2 waiting" in below
+
+
+def test_p7_a_tool_that_an_agent_never_called_is_told(desk: Desk) -> None:
+    maria, agent = desk.visitor("p-maria"), "bot-6"
+    transfer(desk, 100, "Nordwind GmbH", NORDWIND, agent=agent)
+    mail = {"to": ["kim@example.org"], "subject": "Hello", "body": "x"}
+    said, warns, _ = known(maria, desk.listed(desk.pause(mail, tool="mail", action="send", agent=agent)))
+    assert (said, warns) == (["Its first call with this tool: its other call was with “payments” ."], False)
+
+
+def test_p7_a_time_that_has_passed_is_marked(desk: Desk) -> None:
+    maria = desk.visitor("p-maria")
+
+    def head(due: Any) -> str:
+        params = {"amount": 100, "currency": "EUR", "to": {"name": "Blumen Linden", "country": "DE", "iban": NORDWIND}, "due": due}
+        call = desk.listed(desk.pause(params, tool="payments", action="transfer", agent="bot-7"))
+        return words(maria.get(f"/approvals/{call.id}").text.split('<p class="by">', 1)[0])
+
+    today = datetime.now(timezone.utc)
+    past, ahead = today - timedelta(days=18, hours=1), today + timedelta(days=2)
+    assert "passed 18 days ago" in head(past.strftime("%Y-%m-%dT%H:%M:%SZ")) and "passed 18 days ago" in head(past.strftime("%Y-%m-%d"))
+    for other in (ahead.strftime("%Y-%m-%dT%H:%M:%SZ"), today.strftime("%Y-%m-%d"), "soon", 7):
+        assert "passed" not in head(other), other
+
+
+def test_p7_data_that_name_nobody_have_no_column_of_names(desk: Desk) -> None:
+    maria, agent = desk.visitor("p-maria"), new_id("bot")
+    export = {"patients": 1240, "receiver": "東北循環器研究センター", "columns": ["age_group", "sex", "name"], "deidentified": True, "expires": "2099-12-31"}
+    said, warns, _ = known(maria, call := desk.listed(desk.pause(export, tool="export", action="health", agent=agent)))
+    assert warns and said[0] == "Deidentified is true, but it has the column name."
+    page = words(maria.get(f"/approvals/{call.id}").text)
+    assert "Health data of 1,240 people" in page and "Health data of 1240" not in page
+    right = desk.listed(desk.pause(export | {"columns": ["age_group", "sex"]}, tool="export", action="health", agent=agent))
+    assert not known(maria, right)[1]
+
+
+def test_p7_a_payroll_says_for_when_for_how_many_and_where(desk: Desk) -> None:
+    lines = [{"iban": f"KW81CBKU000000000000123456010{n}", "name": f"n{n}", "amount": 1000} for n in range(6)]
+    call = desk.listed(desk.pause({"total": 6000, "currency": "KWD", "month": "2026-10", "lines": lines}, tool="salaries", action="run", agent="bot-8"))
+    head = words(desk.visitor("p-maria").get(f"/approvals/{call.id}").text.split('<p class="by">', 1)[0])
+    assert "Salaries for 2026-10 : 6 people, KWD 6.000 in all" in head and "6, accounts in Kuwait" in head, head
 
 
 def test_p7_a_country_has_its_name_beside_its_code(desk: Desk) -> None:
@@ -87,8 +179,15 @@ def test_p7_the_host_of_a_link_stays_in_one_piece(desk: Desk) -> None:
     link = "https://sso.meridian-care.example/renew?user=kim"
     call = desk.listed(desk.pause({"to": ["kim@example.org"], "subject": "Renew", "body": "x", "link": link}, tool="mail", action="send", agent="bot-1"))
     page = maria.get(f"/approvals/{call.id}").text
-    assert '<span class="host">sso.<wbr>meridian-care.<wbr>example<wbr></span>' in page
+    assert '<span class="host">sso.meridian-care.example</span><wbr>' in page
     assert link in unescape(re.sub(r"<[^>]+>", "", page)) and f'href="{link}' not in page
+
+
+def test_p7_a_host_in_other_letters_has_its_name_in_ascii_beside_it(desk: Desk) -> None:
+    mail = {"to": ["kim@example.org"], "subject": "Renew", "body": "x", "link": "https://münchen.example/renew"}
+    call = desk.listed(desk.pause(mail, tool="mail", action="send", agent="bot-1"))
+    page = desk.visitor("p-maria").get(f"/approvals/{call.id}").text
+    assert "the host is xn--mnchen-3ya.example" in words(page).replace("  ", " ") and 'href="https://m' not in page
 
 
 def test_p7_rows_of_like_calls_have_their_facts(tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -104,13 +203,13 @@ def test_p7_rows_of_like_calls_have_their_facts(tmp_path_factory: pytest.TempPat
         maria = house.visitor("p-maria")
         page = maria.get(f"/together?decision=approve&ids={'.'.join(call.id for call in reversed(calls))}").text
         rows = {found: row for row in page.split('<li class="tick">')[1:] for found in re.findall(r'value="(apr-[a-z2-7]+)~', row)}
-        said = {call.id: re.findall(r'<p class="(bad|meta)">([^<]+)</p>', rows[call.id]) for call in calls}
+        said = {call.id: [(kind, words(text)) for kind, text in re.findall(r'<p class="(bad|meta)">((?!<time).*?)</p>', rows[call.id], re.S)] for call in calls}
         assert said[calls[0].id] == [] and said[calls[1].id] == [("bad", "Another call in this list says the same.")]
-        assert said[calls[2].id] == [("bad", "An earlier call to this name had another account."), ("meta", "First payment to this account by this agent, after 2 other calls.")]
-        assert said[calls[3].id][0] == ("bad", "The same amount to the same account as an earlier call (waiting).")
-        assert said[calls[4].id] == [("meta", "First payment to this account by this agent, after 4 other calls.")]
+        assert [kind for kind, _ in said[calls[2].id]] == ["bad"] and said[calls[2].id][0][1].startswith("An earlier call to this name had another account: ")
+        assert said[calls[3].id][0][1].startswith("The same amount to the same account as an earlier call (waiting): ")
+        assert said[calls[4].id] == [("meta", "New payee: none of its last 4 calls went there.")]
         # The page of a call says the same of it.
-        assert "An earlier call to this name had another account." in maria.get(f"/approvals/{calls[2].id}").text
+        assert "An earlier call to this name had another account: " in maria.get(f"/approvals/{calls[2].id}").text
 
 
 def test_p7_a_negative_amount_warns(desk: Desk) -> None:

@@ -182,6 +182,36 @@ def test_p13_teams_has_one_overflow_card_that_stays_true(tmp_path: Path) -> None
             office.server.__exit__()
 
 
+def test_p13_teams_gets_the_overflow_card_again_after_no_answer_and_after_a_refusal(tmp_path: Path) -> None:
+    """What it says must come true as soon as the chat takes an edit again, without another call that changes the number."""
+    with FakeBot() as bot:
+        office = Teams(tmp_path / "office", bot)
+        try:
+            def ask(amount: int) -> str:
+                while next(office.calls) % len(TEAMS_CHANNELS) != len(TEAMS_CHANNELS) - 1:
+                    pass
+                return office.ask(call(amount))
+
+            approvals = [ask(100 * n) for n in range(1, 14)]
+            until("three are left out", lambda: (found := overflow(bot)) is not None and "3 calls wait" in as_text(found[1]))
+            at, card = overflow(bot) or (("", ""), {})
+            text = as_text(card)
+            left = [approval for approval in approvals if approval in text]
+            faults: list[dict[str, Any]] = [{"status": 500}, {"status": 404, "code": "Elsewhere"}, {"hang": 20.0}]
+            words = ("2 calls wait", "1 call waits", "No call waits")
+            for approval, fault, said in zip(left, faults, words, strict=True):
+                tried = len(bot.calls)
+                bot.fail(method="PUT", **fault)
+                publisher = office.server.as_("publisher")
+                publisher.http.post(f"{publisher.t}/approvals/{approval}/cancel", json={"reason": "not_needed"}).raise_for_status()
+                until(f"the edit failed with {fault}", lambda: bot.faults.empty())
+                until(f"{said} after {fault}", lambda: said in as_text(bot.card(at)), 90)  # noqa: B023: called at once
+                assert [edit.method for edit in bot.calls[tried:] if edit.path.endswith(at[1])][:2] == ["PUT", "PUT"]
+            assert bot.wrong == []
+        finally:
+            office.server.__exit__()
+
+
 def test_p13_a_webhook_gets_the_number_alone(tmp_path: Path) -> None:
     with FakeBot() as bot, FakeBot() as flow:
         office = Teams(tmp_path / "office", bot, flow=flow)

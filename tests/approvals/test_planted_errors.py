@@ -1,10 +1,11 @@
 """Twice sixty calls of which twelve are wrong, made by somebody who had not seen the pages (`corpus/planted`): what tells the wrong ones
-stands on the first screen of a phone (P7). Whoever judges by eye gets the pictures and `briefing.md`, and nothing else."""
+stands on the first screen of a phone (P7). Whoever judges by eye gets the pictures and the briefing of the set, and nothing else."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page
@@ -62,6 +63,8 @@ def test_p7_what_tells_a_wrong_call_is_on_the_first_screen(paused: tuple[Desk, l
     """For each of the twelve. A picture of every call is made, if a folder is named."""
     _, made = paused
     hidden = {}
+    if folder := os.environ.get("COUNTERSIGN_SHOTS"):
+        (Path(folder) / "briefing.md").write_text(planted.briefing([call for call, _ in made]))
     for call, one in made:
         phone.goto(f"/approvals/{one.id}")
         if folder := os.environ.get("COUNTERSIGN_SHOTS"):
@@ -71,3 +74,44 @@ def test_p7_what_tells_a_wrong_call_is_on_the_first_screen(paused: tuple[Desk, l
             hidden[call["name"]] = (call["tells"], seen)
     assert len(made) == 60 and len([call for call, _ in made if call["wrong"]]) == 12
     assert not hidden, hidden
+
+
+#: What is half hidden or broken: consequences under the bar, hosts on two lines, digests in bold.
+BROKEN = """() => {
+    const bar = document.querySelector('.bar-below').getBoundingClientRect().top;
+    const wrong = [];
+    for (const one of document.querySelectorAll('.why .yes, .why .no')) {
+        const box = one.getBoundingClientRect();
+        if (box.bottom > bar || box.height === 0) wrong.push(`${one.textContent} ends at ${box.bottom}, the bar begins at ${bar}`);
+    }
+    for (const host of document.querySelectorAll('.host')) {
+        const lines = new Set([...(() => { const r = document.createRange(); r.selectNodeContents(host); return r.getClientRects(); })()].map(b => b.top));
+        if (lines.size !== 1) wrong.push(`${host.textContent} has ${lines.size} lines`);
+    }
+    for (const one of document.querySelectorAll('.f-digest code')) {
+        if (Number(getComputedStyle(one).fontWeight) > 400) wrong.push(`${one.textContent} is bold`);
+    }
+    if (document.documentElement.scrollWidth > innerWidth) wrong.push('it is wider than the window');
+    return wrong;
+}"""
+
+
+def test_p7_what_an_answer_leads_to_is_above_the_bar_and_hosts_are_whole(paused: tuple[Desk, list[tuple[planted.Call, Paused]]], phone: Page) -> None:
+    """On each of the sixty pages."""
+    _, made = paused
+    wrong = {}
+    for call, one in made:
+        phone.goto(f"/approvals/{one.id}")
+        assert phone.locator(".why .yes").count() == 1 and phone.locator(".why .no").count() == 1
+        if found := phone.evaluate(BROKEN):
+            wrong[call["name"]] = found
+    assert not wrong, wrong
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_p7_the_briefing_has_every_right_call_and_no_wrong_one(name: str) -> None:
+    """Whoever is briefed knows each call that is right, and what a wrong one should have been. A duplicate is right once."""
+    calls = SETS[name]()
+    text = planted.briefing(calls)
+    assert not [call["name"] for call in calls if not call["wrong"] and not planted.is_in(call, text)]
+    assert not [call["name"] for call in calls if call["wrong"] and not call["wrong"].startswith("Duplicate") and planted.is_in(call, text)]

@@ -52,6 +52,7 @@ class Fault:
     hang: float = 0.0
     kept: bool = False  # it is carried out, and the answer is lost
     code: str = "Fault"
+    method: str = ""  # only calls of this method
 
 
 def b64(data: bytes) -> str:
@@ -106,7 +107,7 @@ class FakeBot:
         self.token_requests: list[dict[str, str]] = []
         self.fetches: dict[str, int] = {"metadata": 0, "keys": 0}
         self.metadata_status = 200
-        self.faults: queue.SimpleQueue[Fault] = queue.SimpleQueue()
+        self.faults: queue.Queue[Fault] = queue.Queue()
         self.tokens: dict[str, float] = {}
         self.token_seconds = 3600
         self.message_bytes_max = MESSAGE_BYTES_MAX
@@ -148,10 +149,10 @@ class FakeBot:
     # what others do to us
 
     def fail(self, status: int = 0, times: int = 1, *, hang: float = 0.0, kept: bool = False, code: str = "Fault",
-             **headers: str) -> None:
-        """The next `times` calls of the connector fail so."""
+             method: str = "", **headers: str) -> None:
+        """The next `times` calls of the connector, of this method if one is named, fail so."""
         for _ in range(times):
-            self.faults.put(Fault(status, {k.replace("_", "-"): v for k, v in headers.items()}, hang, kept, code))
+            self.faults.put(Fault(status, {k.replace("_", "-"): v for k, v in headers.items()}, hang, kept, code, method))
 
     # tokens that come with activities
 
@@ -283,10 +284,10 @@ class FakeBot:
         fault = None
         # Looking up members is a convenience; faults are meant for messages.
         if request.command in ("POST", "PUT"):
-            try:
-                fault = self.faults.get_nowait()
-            except queue.Empty:
-                pass
+            with self._lock:
+                waiting = self.faults.queue[0] if self.faults.queue else None
+                if waiting and waiting.method in ("", request.command):
+                    fault = self.faults.get_nowait()
         with self._lock:
             self.calls.append(call)
             if fault is None or fault.kept:

@@ -27,9 +27,9 @@ lead = ["/order"]
 
 [[display]]
 tool = "salaries"
-title = "Salaries of {#/lines} people, {amount} in all"
+title = "Salaries for {/month}: {#/lines} people, {amount} in all"
 amount = {minor = "/total", currency = "/currency"}
-lead = ["/month", "/lines"]
+lead = ["/lines"]
 count = ["/lines"]
 kinds = {"/lines/*/amount" = "money"}
 
@@ -70,7 +70,7 @@ PEOPLE: dict[str, dict[str, Any]] = {
     "p-jonas": {"name": "Jonas Weber", "groups": ["finance", "security"]},
     "p-eva": {"name": "Eva Horvath", "groups": ["security"]},
     "p-nils": {"name": "Nils Berg", "groups": ["finance", "security"]},
-    "p-ana": {"name": "Ana Lima", "groups": ["support"], "owns": ["payments-bot", "billing-bot", "hr-bot", "bot-0", "bot-1", "bot-2"]},
+    "p-ana": {"name": "Ana Lima", "groups": ["support"], "owns": ["payments-bot", "billing-bot", "hr-bot", *(f"bot-{n}" for n in range(9))]},
 }
 
 

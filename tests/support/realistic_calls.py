@@ -70,12 +70,12 @@ SALARIES = [
 
 #: An export each: name, people, as they are read, receiver, columns, de-identified, end.
 EXPORTS = [
-    ("export", 1842, "1842 people", "Charité, Berlin", ["age", "icd10", "outcome"], False, "2026-12-31"),
+    ("export", 1842, "1,842 people", "Charité, Berlin", ["age", "icd10", "outcome"], False, "2026-12-31"),
     ("export-tokyo", 96, "96 people", "東京医科大学", ["age", "hba1c"], True, "2027-01-15"),
-    ("export-haifa", 12_004, "12004 people", "בית חולים רמב״ם", ["sex", "age", "icd10", "drug", "dose"], True, "2027-06-30"),
+    ("export-haifa", 12_004, "12,004 people", "בית חולים רמב״ם", ["sex", "age", "icd10", "drug", "dose"], True, "2027-06-30"),
     ("export-dubai", 310, "310 people", "مستشفى راشد", ["age", "bmi", "smoker"], True, "2026-12-24"),
     ("export-one", 1, "1 people", "Dr. Lena Vogt", ["name", "birthday", "diagnosis"], False, "2026-12-02"),
-    ("export-insurer", 58_211, "58211 people", "Nordkranken VVaG", ["policy", "claims"], False, "2027-12-31"),
+    ("export-insurer", 58_211, "58,211 people", "Nordkranken VVaG", ["policy", "claims"], False, "2027-12-31"),
     ("export-registry", 740, "740 people", "Krebsregister NRW", ["icd10", "tnm", "year"], True, "2027-03-01"),
 ]
 
@@ -102,7 +102,7 @@ DEPLOYS = [
 #: Calls that no display is for: name, tool, action, params, whom, fields.
 OTHERS: list[tuple[str, str, str, dict[str, Any], str, list[str]]] = [
     ("dns", "dns", "delete", {"host": "mail.nordwind.example", "type": "MX", "ttl": 300}, "mail.nordwind.example", ["MX", "300"]),
-    ("grant", "directory", "grant", {"user": "kim@example.org", "role": "domain-admin", "until": "2027-01-01"}, "kim@example.org", ["domain-admin", "2027-01-01"]),
+    ("grant", "directory", "grant", {"user": "kim@example.org", "role": "domain-admin", "until": "2027-01-01"}, "kim@example.org", ["domain-admin", "1 Jan 2027"]),
     ("drop", "database", "execute", {"database": "patients", "query": "DROP TABLE visits_2019"}, "patients", ["DROP TABLE visits_2019"]),
     ("limit", "cards", "set_limit", {"account": "card-4471", "limit": 25_000, "currency": "EUR"}, "card-4471", ["25000", "EUR"]),
     ("hire", "crm", "assign", {"customer": "שירותי צפון", "to": "team-7", "note": "vip"}, "team-7", ["שירותי צפון", "vip"]),

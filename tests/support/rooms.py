@@ -67,7 +67,7 @@ ALONE = {
     "unicode_normalization": {"decider/policy", "ledger/foreign"},
     "unicode_security": {"ledger/foreign"},
     "ureq": {"api/client", "api/s3", "api/sinks/net", "api/replicas/monitor", "api/commands/bench/jetstream", "approvals/teams"},
-    "url": {"api/oidc", "api/s3", "api/sinks", "approvals/slack/client", "approvals/teams"},
+    "url": {"api/oidc", "api/s3", "api/sinks", "approvals/display/address", "approvals/slack/client", "approvals/teams"},
     "utoipa": {"api"},
     "webpki_roots": {"api/sinks/trust"},
     "zip": {"approvals/teams/package"},

@@ -12,7 +12,8 @@ use words::cut;
 pub(crate) use words::hour;
 
 use crate::{
-    display::{Call, Displayed},
+    display::{Call, Displayed, Field},
+    facts::{Fact, Weight},
     setup::Person,
 };
 use decider::approval::{Choice, Phase};
@@ -80,6 +81,8 @@ pub struct Card {
     pub browser_only: bool,
     /// True if the call is frozen: it can be denied, and is not released.
     pub frozen: bool,
+    /// What the log says of earlier calls, on cards in chats.
+    pub facts: Vec<Fact>,
     /// For whom it is drawn.
     pub reader: Reader,
 }
@@ -114,6 +117,7 @@ impl Card {
             policy_now: None,
             reviews: Vec::new(),
             needed: Vec::new(),
+            facts: Vec::new(),
             reader: Reader::Owner,
             ..self
         }
@@ -135,6 +139,15 @@ impl Card {
         let needs = if needs.is_empty() { needs } else { format!(" \u{b7} needs {needs}") };
         let agent = harmless(&cut(&self.agent, AGENT_CHARS_MAX));
         format!("Approve {sentence}? {agent} \u{b7} by {}{needs}", hour(self.deadline))
+    }
+
+    /// The times of the call that have passed: `Due: 12 Nov 2026, passed 18 days ago`.
+    pub(crate) fn passed(&self) -> impl Iterator<Item = Fact> {
+        let line = |field: &Field| {
+            let passed = field.passed(self.shown_at)?;
+            Some(Fact::ours(Weight::Own, format!("{}: {}, {passed}", field.label, field.text())))
+        };
+        self.told.fields.iter().filter_map(line)
     }
 
     /// First 8 characters of the digest. They are the same on card, page and token, so people can compare

@@ -4,22 +4,34 @@
 //! In scope: the sentence, the amount, the fields that count. Out of scope: matching, deciding, and every digest of
 //! a call: nothing here changes what is hashed. All of it is pure, and the table of all values stays beside it.
 
+mod account;
 mod address;
+mod claims;
 mod country;
+mod ends;
 mod fields;
 mod guess;
+mod ids;
+mod kind;
+mod leaves;
 mod make;
 mod money;
+mod natural;
 mod rows;
 mod sentence;
 mod template;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use account::grouped as iban;
 pub use address::Address;
+pub use ends::span;
 pub use fields::{Field, Kind};
+pub use ids::{Run, runs};
+pub(crate) use make::quoted;
 pub use money::format as amount;
 pub use rows::{ROWS_MAX, Rows, flatten};
+pub(crate) use sentence::isolated;
 pub use sentence::{Piece, Sentence};
 pub use template::{TITLE_CHARS_MAX, Title};
 
@@ -108,6 +120,12 @@ pub struct Displayed {
     /// The first text of the call in the author's sentence that is no account, country, time or amount: as a rule, who gets
     /// it. Not cleaned.
     pub whom: Option<String>,
+    /// What in the call itself warns, in words: a hidden letter in its sentence, an amount below zero, a contradiction.
+    pub warnings: Vec<String>,
+    /// Names and ids that are compared with those of earlier calls: JSON Pointer and text. Not cleaned.
+    pub names: Vec<(String, String)>,
+    /// What tells it from calls alike: the label and the text of a field. Cleaned.
+    pub reference: Option<String>,
     /// True if the sentence is of a `[[display]]`.
     pub authored: bool,
     /// Pointers of values that are neither in the sentence nor in the fields, cleaned.

@@ -11,6 +11,7 @@ pub mod commands;
 pub mod deciding;
 pub mod display;
 pub mod error;
+pub mod facts;
 pub mod fault;
 pub mod history;
 mod jws;

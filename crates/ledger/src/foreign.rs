@@ -153,6 +153,15 @@ fn is_one_ascii(c: char) -> bool {
     shape.next().is_some_and(|c| c.is_ascii()) && shape.next().is_none()
 }
 
+/// What a text looks like: texts of one shape are easily taken for each other. Letters, digits and pairs of letters that look
+/// alike are one (UTS 39, skeleton: `l`, `1` and `I`; `0` and `O`; `rn` and `m`; Cyrillic and Latin), and so is whatever
+/// stands between words.
+pub fn shape(text: &str) -> String {
+    let one = |c: char| if c.is_whitespace() || "-_/.,:;#".contains(c) { '-' } else { c };
+    let text: String = text.chars().map(one).collect();
+    skeleton(&text).collect()
+}
+
 /// True if a character is invisible, looks different in each font, or has an effect beyond its own place
 /// (Unicode `Cc`, `Co`, `Default_Ignorable`, `Zl`, `Zp`, blank letters).
 pub fn is_hidden(c: char) -> bool {
@@ -225,6 +234,25 @@ mod tests {
         check_name("l\u{665}g", "l\\u{665}g");
         check_name("\u{e000}", "\\u{e000}");
         assert_eq!(pointer("/to /\u{430}mount/платёж"), "/to\\u{20}/\\u{430}mount/платёж");
+    }
+
+    #[test]
+    fn p7_texts_that_look_alike_have_one_shape() {
+        for (one, other) in [
+            ("lmprenta Núñez S.L.", "Imprenta Núñez S.L."),
+            ("cus_k5rnedpyg", "cus_k5medpyg"),
+            ("1.l9.3", "1.19.3"),
+            ("INV-1O0", "INV-10O"),
+            ("N\u{43e}rd\u{43a}app", "Nordkapp"),
+            ("FP-2026-51", "FP-2026/51"),
+        ] {
+            assert_eq!(shape(one), shape(other), "{one} {other}");
+        }
+        for (one, other) in
+            [("cus_a1", "cus_a2"), ("1.11.1", "11.1.1"), ("Nord", "nord"), ("", "x")]
+        {
+            assert_ne!(shape(one), shape(other), "{one} {other}");
+        }
     }
 
     fn check_value(text: &str, shown: &str) {

@@ -3,7 +3,6 @@
 use super::{
     Stop,
     approval::Ways,
-    facts::Facts,
     session::Session,
     view::{self, Moment},
 };
@@ -11,6 +10,7 @@ use crate::auth::NOTHING_AFTER;
 use approvals::{
     cards::Card,
     display::{Field, Piece, amount},
+    facts::{Fact, Facts},
     history::Approval,
 };
 use decider::approval::{Choice, Requested};
@@ -138,9 +138,9 @@ pub struct Line {
     /// What others answered, and for whom it waits, unless that is the same in all calls.
     pub waits_for: Option<String>,
     /// What the log says of earlier calls, and warns of.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Fact>,
     /// What it says of this call without a warning.
-    pub known: Vec<String>,
+    pub known: Vec<Fact>,
     /// True if another call in the list has the same amount, account and sentence.
     pub twice: bool,
     /// Number of all values of the call.
@@ -192,7 +192,7 @@ impl Together {
         let lines = all.iter().map(|one| {
             let Card { told, .. } = &one.card;
             let untold = others(&one.card, &differing);
-            let Facts { warnings, own, lines, .. } = &one.facts;
+            let (warnings, own) = (one.facts.warnings(), one.facts.own());
             Line {
                 id: one.card.approval.to_string(),
                 sent: format!("{}~{}~{}", one.card.approval, one.card.digest, one.card.version),
@@ -208,8 +208,8 @@ impl Together {
                 agent: (!one_agent).then(|| agent(one)),
                 when: Moment::new(one.card.deadline, now),
                 waits_for: (!one_wait).then(|| one.waits_for.clone()),
-                warnings: lines[..*warnings].to_vec(),
-                known: lines[*warnings..*own].to_vec(),
+                warnings: one.facts.lines[..warnings].to_vec(),
+                known: one.facts.lines[warnings..own].to_vec(),
                 twice: all.iter().filter(|other| key(other) == key(one)).count() > 1,
                 values: told.all_words(),
             }

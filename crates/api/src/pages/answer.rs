@@ -3,8 +3,7 @@
 use super::{
     Stop, Top,
     approval::{REVOKE_REASONS, Undone, Ways, found, render, seen, to_page},
-    facts::Facts,
-    form, kept,
+    facts, form, kept,
     outlook::Outlook,
     page,
     passkey::{self, Sign},
@@ -15,7 +14,13 @@ use super::{
     visitor,
 };
 use crate::{app::App, query, request::Peer};
-use approvals::{cards::Card, display::Piece, history::Approval, worker};
+use approvals::{
+    cards::Card,
+    display::Piece,
+    facts::{Fact, Facts, Part},
+    history::Approval,
+    worker,
+};
 use askama::Template;
 use axum::{
     Extension,
@@ -112,7 +117,7 @@ struct Confirm {
     outlook: Outlook,
     whose: Option<String>,
     /// What warns of earlier calls, once more.
-    warnings: Vec<String>,
+    warnings: Vec<Fact>,
     /// What the person's passkey signs, if the session began with one.
     sign: Option<Sign>,
     token: String,
@@ -212,8 +217,8 @@ async fn asked(
     let requested = approval.state.requested.as_deref().ok_or(Stop::NotFound)?;
     let sign = Sign::of(app, session, &card, (decision, &approval.id))?;
     let mut facts =
-        if approve { Facts::of(session, approval, &card).await? } else { Facts::default() };
-    facts.lines.truncate(facts.warnings);
+        if approve { facts::of(session, approval, &card).await? } else { Facts::default() };
+    facts.lines.truncate(facts.warnings());
     let confirm = Confirm {
         sign,
         warnings: facts.lines,

@@ -2,9 +2,7 @@
 //! done.
 
 use super::{
-    Stop, Top,
-    facts::Facts,
-    freezable, go, kept,
+    Stop, Top, facts, freezable, go, kept,
     outlook::Outlook,
     page, questions,
     session::Session,
@@ -17,6 +15,7 @@ use crate::{app::App, auth::NOTHING_AFTER, grades::Grades, query};
 use approvals::{
     cards::{Card, in_words},
     display::Piece,
+    facts::{Facts, Part},
     history::{Approval, Step},
     worker::{self, Brief},
 };
@@ -230,7 +229,7 @@ pub(super) async fn render(
     let waiting = session.worker.lists.waiting_for(&session.person);
     let next = next_of(session, approval, &waiting).await?;
     let asks = card.phase == Phase::Pending;
-    let facts = if asks { Facts::of(session, approval, &card).await? } else { Facts::default() };
+    let facts = if asks { facts::of(session, approval, &card).await? } else { Facts::default() };
     let title = view::sentence(&card, 90);
     let published = session.tenant.published();
     let page_of = ApprovalPage {

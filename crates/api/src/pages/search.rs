@@ -7,7 +7,7 @@ use super::{
     lists::List,
     page,
     session::Session,
-    view::Moment,
+    view::{self, Moment},
 };
 use crate::{access, app::App};
 use approvals::{

@@ -7,8 +7,7 @@ use super::{
     Stop, Top,
     alike::{self, Alike, Found, Read, TOGETHER_MAX, Together, found},
     answer::decision,
-    facts::Past,
-    form, go,
+    facts, form, go,
     outlook::{self, Outlook},
     page,
     passkey::word,
@@ -18,7 +17,7 @@ use super::{
     view, visitor,
 };
 use crate::{app::App, query};
-use approvals::{display::Piece, worker};
+use approvals::{display::Piece, facts::Part, worker};
 use askama::Template;
 use axum::{
     body::Body,
@@ -185,7 +184,7 @@ async fn asked(
         left_out.push((approval.id.to_string(), view::sentence(&card, 90), why));
     }
     let calls: Vec<_> = listed.iter().map(|(_, one)| (&one.approval, &one.card)).collect();
-    let facts = Past::of(session, &calls).await?;
+    let facts = facts::together(session, &calls).await?;
     for ((_, Found { approval, card }), facts) in listed.into_iter().zip(facts) {
         let outlook = Outlook::of(session, &approval);
         thens.push(if decision == Choice::Approve { outlook.after_yes } else { outlook.after_no });

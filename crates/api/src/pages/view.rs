@@ -1,7 +1,10 @@
 //! Content of the pages: words for states and events, times, rows.
 
-pub use approvals::cards::FROZEN;
-use approvals::{cards::Card, setup::Setup};
+use approvals::{cards::Card, display::Field, setup::Setup};
+pub use approvals::{
+    cards::FROZEN,
+    display::{runs, span},
+};
 use chrono::{DateTime, Utc};
 use decider::{
     approval::{Choice, Event, Outcome, Phase, Reason, Via},
@@ -42,6 +45,18 @@ impl Moment {
             soon: at <= now || seconds < SOON_SECONDS,
         }
     }
+}
+
+/// A time as people read it, whenever that is.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "templates pass references")]
+pub fn moment(at: &Nanos) -> Moment {
+    Moment::new(*at, *at)
+}
+
+/// For how long a time of a call has passed, in words.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "templates pass references")]
+pub fn passed(field: &Field, now: &Nanos) -> Option<String> {
+    field.passed(*now)
 }
 
 /// The phase of a card in words, and its colour.
@@ -178,18 +193,6 @@ pub fn short(text: &str, max: usize) -> String {
     match text.char_indices().nth(max) {
         None => text.to_owned(),
         Some((end, _)) => format!("{}…", &text[..end]),
-    }
-}
-
-/// A span of time in words.
-pub fn span(seconds: u64) -> String {
-    match seconds {
-        0..60 => format!("{seconds} s"),
-        60..3_600 => format!("{} min", seconds / 60),
-        3_600..86_400 if (seconds / 60).is_multiple_of(60) => format!("{} h", seconds / 3_600),
-        3_600..86_400 => format!("{} h {} min", seconds / 3_600, seconds / 60 % 60),
-        86_400..172_800 => "1 day".into(),
-        _ => format!("{} days", seconds / 86_400),
     }
 }
 

@@ -81,6 +81,7 @@ impl Card {
             url: page_url(public_url, approval),
             browser_only: requested.rule.step_up.is_some(),
             frozen,
+            facts: Vec::new(),
             reader: Reader::Asked,
         })
     }

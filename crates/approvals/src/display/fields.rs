@@ -1,15 +1,24 @@
 //! Single fields of a call as people read them: by kind, cleaned, each with its label.
 
-use super::{address::Address, country, money, sentence::bare_or_quoted};
-use chrono::{DateTime, NaiveDate};
+use super::{
+    account,
+    address::{self, Address},
+    country,
+    ends::{self, Ends},
+    ids, money, natural,
+    sentence::bare_or_quoted,
+};
 use decider::rule::resolve;
 use ledger::{
     canonical,
     foreign::{self, is_hidden},
     json::Value,
+    time::Nanos,
 };
-use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+
+pub use super::kind::Kind;
+pub(super) use super::leaves::{cut, integer, leaves, leaves_below, members};
 
 /// Members of a list that are shown.
 const LIST_SHOWN: usize = 3;
@@ -19,29 +28,6 @@ const SHORT_MEMBERS_MAX: usize = 12;
 const SHORT_CHARS_MAX: usize = 120;
 /// Most characters of one member of a list.
 const MEMBER_CHARS_MAX: usize = 200;
-
-/// How a field is drawn.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Kind {
-    /// Text, number or truth value as it is.
-    #[default]
-    Plain,
-    /// An integer in minor units of the display's currency.
-    Money,
-    /// A time of RFC 3339, or a date.
-    Time,
-    /// An account: an IBAN in groups of four.
-    Account,
-    /// Text with its line breaks.
-    Text,
-    /// A list: its first members, and how many follow.
-    List,
-    /// An address. It is never clickable.
-    Link,
-    /// A country's code of two letters, with its name.
-    Country,
-}
 
 /// How the values of a call are drawn: kinds by pointer, and the code of the display's currency.
 #[derive(Clone, Copy, Debug)]
@@ -83,8 +69,14 @@ pub struct Field {
     pub more: usize,
     /// How it is drawn.
     pub kind: Kind,
-    /// The time in RFC 3339, for kind `time`.
+    /// The time in RFC 3339, for kinds `time` and `due`.
     pub iso: Option<String>,
+    /// When it ends, for kind `due`.
+    pub(super) ends: Option<Ends>,
+    /// The host of a link in ASCII, if it has other letters.
+    pub ascii_host: Option<String>,
+    /// What it is not shown in quotes for: a name or an id, for comparison with earlier calls. Not cleaned.
+    pub(super) raw: Option<String>,
     /// Pointers of the values that it shows whole.
     pub(super) covers: Vec<String>,
 }
@@ -97,16 +89,8 @@ impl Field {
         drawing: Drawing<'_>,
     ) -> Option<Self> {
         let value = resolve(params, pointer)?;
-        let kind = drawing.kind(pointer, params);
-        let mut field = Self {
-            label,
-            authored,
-            lines: Vec::new(),
-            more: 0,
-            kind,
-            iso: None,
-            covers: Vec::new(),
-        };
+        let kind = natural::kind(drawing.kind(pointer, params), pointer, value);
+        let mut field = Self { kind, ..Self::empty(label, authored) };
         if let Value::Array(members) = value
             && !members.is_empty()
         {
@@ -119,16 +103,36 @@ impl Field {
             (Kind::Text, Value::String(text)) => lines(text),
             _ => vec![by_kind(kind, value, drawing.code).unwrap_or_else(|| shown(value))],
         };
-        if let (Kind::Time, Value::String(text)) = (kind, value) {
-            field.iso = moment(text).and_then(|(_, iso)| iso);
+        if let Value::String(text) = value {
+            let at = Ends::of(text).filter(|_| matches!(kind, Kind::Time | Kind::Due));
+            field.iso = at.and_then(Ends::iso);
+            field.ends = at.filter(|_| kind == Kind::Due);
+            field.ascii_host = address::ascii_host(text).filter(|_| kind == Kind::Link);
+            field.raw = Some(text.clone().into_owned());
         }
         Some(field)
     }
 
-    /// The number of a list's members.
-    pub(super) fn count((label, authored): (String, bool), number: usize) -> Self {
-        let lines = vec![money::grouped(&number.to_string())];
-        Self { label, authored, lines, more: 0, kind: Kind::Plain, iso: None, covers: Vec::new() }
+    fn empty(label: String, authored: bool) -> Self {
+        Self {
+            label,
+            authored,
+            lines: Vec::new(),
+            more: 0,
+            kind: Kind::Plain,
+            iso: None,
+            ends: None,
+            ascii_host: None,
+            raw: None,
+            covers: Vec::new(),
+        }
+    }
+
+    /// The number of a list's members, and the countries of their accounts: a payroll says where it pays.
+    pub(super) fn count((label, authored): (String, bool), list: &Value<'_>) -> Option<Self> {
+        let number = money::grouped(&members(list)?.to_string());
+        let places = account::places(list).map(|places| format!("{number}, accounts in {places}"));
+        Some(Self { lines: vec![places.unwrap_or(number)], ..Self::empty(label, authored) })
     }
 
     fn list(
@@ -179,7 +183,20 @@ impl Field {
             Kind::List => "list",
             Kind::Link => "link",
             Kind::Country => "country",
+            Kind::Due => "due",
+            Kind::Number => "number",
+            Kind::Digest => "digest",
         }
+    }
+
+    /// `passed 18 days ago`, for a time of kind `due` that has passed. A date passes when its day is over in UTC.
+    pub fn passed(&self, now: Nanos) -> Option<String> {
+        self.ends?.passed(now).map(|seconds| format!("passed {} ago", ends::span(seconds)))
+    }
+
+    /// Begin and end of a digest.
+    pub fn folded(&self) -> Option<String> {
+        (self.kind == Kind::Digest).then(|| ids::folded(&self.lines[0]))
     }
 
     /// The parts of an address. `None` for other kinds.
@@ -192,7 +209,7 @@ impl Field {
     pub fn is_short(&self) -> bool {
         let chars: usize = self.lines.iter().map(|line| line.chars().count()).sum();
         match (self.lines.len(), self.more) {
-            (1, 0) => chars <= 64,
+            (1, 0) => chars <= 64 || self.kind == Kind::Digest,
             (2.., 0) => self.kind == Kind::List && chars <= SHORT_CHARS_MAX,
             _ => false,
         }
@@ -285,8 +302,11 @@ pub(super) fn by_kind(kind: Kind, value: &Value<'_>, code: Option<&str>) -> Opti
         (Kind::Money, Value::String(text)) if is_clear(text) => {
             Some(bare_or_quoted(&foreign::value(text), &BTreeSet::new()))
         }
-        (Kind::Time, Value::String(text)) => moment(text).map(|(text, _)| text),
-        (Kind::Account, Value::String(text)) => grouped_account(text),
+        (Kind::Time | Kind::Due, Value::String(text)) => Ends::of(text).map(Ends::words),
+        (Kind::Account, Value::String(text)) => account::grouped(text),
+        (Kind::Number, Value::Number(number)) => {
+            integer(*number).map(|number| money::grouped(&number.to_string()))
+        }
         // Another text is in quotes, so that none looks like a code with its name.
         (Kind::Country, Value::String(code)) => Some(match country::name(code) {
             Some(name) => format!("{code} ({name})"),
@@ -315,76 +335,4 @@ fn lines(text: &str) -> Vec<String> {
         foreign::harmless(&line)
     };
     text.replace("\r\n", "\n").split('\n').map(clean).collect()
-}
-
-/// A whole number, exactly.
-pub(super) fn integer(number: f64) -> Option<i64> {
-    let text = format!("{number:.0}");
-    (number.fract() == 0.0).then(|| text.parse().ok()).flatten()
-}
-
-/// A time or date in words, and a time's RFC 3339 form.
-fn moment(text: &str) -> Option<(String, Option<String>)> {
-    if let Ok(date) = NaiveDate::parse_from_str(text, "%Y-%m-%d") {
-        return Some((date.format("%-d %b %Y").to_string(), None));
-    }
-    let time = DateTime::parse_from_rfc3339(text).ok()?.to_utc();
-    let iso = time.format("%Y-%m-%dT%H:%M:%SZ").to_string();
-    Some((time.format("%-d %b %Y, %H:%M UTC").to_string(), Some(iso)))
-}
-
-/// An IBAN in groups of four. `None` for anything else.
-fn grouped_account(text: &str) -> Option<String> {
-    let bytes = text.as_bytes();
-    let iban = (15..=34).contains(&bytes.len())
-        && bytes.iter().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit())
-        && bytes[..2].iter().all(u8::is_ascii_uppercase)
-        && bytes[2..4].iter().all(u8::is_ascii_digit);
-    let group = |four: &[u8]| String::from_utf8_lossy(four).into_owned();
-    iban.then(|| bytes.chunks(4).map(group).collect::<Vec<_>>().join(" "))
-}
-
-/// Number of members of a list or object.
-pub(super) fn members(value: &Value<'_>) -> Option<usize> {
-    match value {
-        Value::Array(members) => Some(members.len()),
-        Value::Object(members) => Some(members.len()),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
-    }
-}
-
-/// At most `max` characters. `…` stands for the rest.
-pub(super) fn cut(text: &str, max: usize) -> String {
-    match text.char_indices().nth(max) {
-        None => text.to_owned(),
-        Some((end, _)) => format!("{}\u{2026}", &text[..end]),
-    }
-}
-
-/// Pointers of all values without members.
-pub(super) fn leaves(value: &Value<'_>) -> Vec<String> {
-    leaves_below("", value)
-}
-
-fn leaves_below(pointer: &str, value: &Value<'_>) -> Vec<String> {
-    let mut found = Vec::new();
-    collect(pointer, value, &mut found);
-    found
-}
-
-fn collect(pointer: &str, value: &Value<'_>, found: &mut Vec<String>) {
-    match value {
-        Value::Object(members) if !members.is_empty() => {
-            for (name, value) in members {
-                let name = name.replace('~', "~0").replace('/', "~1");
-                collect(&format!("{pointer}/{name}"), value, found);
-            }
-        }
-        Value::Array(members) if !members.is_empty() => {
-            for (at, value) in members.iter().enumerate() {
-                collect(&format!("{pointer}/{at}"), value, found);
-            }
-        }
-        _ => found.push(pointer.to_owned()),
-    }
 }

@@ -1,14 +1,24 @@
 //! Makes what people read of a call from a display, or without one.
 
 use super::{
-    Call, Display, Displayed, MoneyAt,
+    Call, Display, Displayed, MoneyAt, claims,
     fields::{self, Drawing, Field, Kind},
     guess, money,
-    sentence::Piece,
+    sentence::{Piece, Sentence, within_quotes},
+    template::Title,
 };
 use decider::rule::resolve;
 use ledger::{foreign::pointer, json::Value};
 use std::collections::BTreeSet;
+
+/// What names with letters of another script, or hidden ones, mean.
+const ESCAPED: &str = "\\u{…} stands for a letter that looks like another one, or is not seen.";
+/// What an amount below zero is marked with: its sign is easily overlooked.
+const NEGATIVE: &str = "The amount is negative: the money goes the other way.";
+/// Longest text that is compared with those of earlier calls, in characters.
+const NAME_CHARS_MAX: usize = 80;
+/// Most texts that are compared.
+const NAMES_MAX: usize = 8;
 
 /// Fields in the head of a page.
 const HEAD_FIELDS: usize = 3;
@@ -58,8 +68,60 @@ impl Displayed {
         let untold = leaves.iter().filter(|leaf| !told.contains(*leaf));
         let (left, untold) = (untold.clone().count(), untold.map(|at| pointer(at)).collect());
         let (account, whom) = (chosen.account(call.params), chosen.whom(call.params));
-        let all = leaves.len();
-        Self { sentence, amount, money, fields, account, whom, authored, untold, left, all }
+        let mut told = Self {
+            amount,
+            fields,
+            account,
+            whom,
+            warnings: warnings(&sentence, money.as_ref(), call.params),
+            names: Vec::new(),
+            reference: None,
+            sentence,
+            money,
+            authored,
+            untold,
+            left,
+            all: leaves.len(),
+        };
+        told.names = told.names(chosen, call.params);
+        told.reference = told.reference();
+        told
+    }
+
+    /// Texts of the sentence and of short fields that are compared with those of earlier calls.
+    fn names(&self, chosen: &Display, params: Option<&Value<'_>>) -> Vec<(String, String)> {
+        let titled = chosen.title.iter().filter(|_| self.authored).flat_map(Title::pointers);
+        let kind = |pointer: &str| chosen.kinds.get(pointer).copied().unwrap_or_default();
+        let text = |pointer: &str| {
+            let text = resolve(params?, pointer)?.as_str()?;
+            let short = (2..=NAME_CHARS_MAX).contains(&text.chars().count());
+            (short && is_name(kind(pointer))).then(|| (pointer.to_owned(), text.to_owned()))
+        };
+        let mut names: Vec<(String, String)> = titled.filter_map(text).collect();
+        for field in self.fields.iter().filter(|field| is_name(field.kind)) {
+            if let [pointer] = &field.covers[..]
+                && field.raw.is_some()
+                && !names.iter().any(|(known, _)| known == pointer)
+            {
+                names.extend(text(pointer));
+            }
+        }
+        names.truncate(NAMES_MAX);
+        names
+    }
+
+    /// The first short field that is neither the account nor who gets it.
+    fn reference(&self) -> Option<String> {
+        let is = |field: &&Field| {
+            let whom = self.whom.is_some() && field.raw == self.whom;
+            field.is_short()
+                && matches!(field.kind, Kind::Plain | Kind::Digest)
+                && !whom
+                && field.raw.is_some()
+        };
+        let field = self.fields.iter().find(is)?;
+        let text = field.folded().unwrap_or_else(|| field.text());
+        Some(format!("{} {text}", field.label))
     }
 
     /// The sentence for a place that shows the amount by itself.
@@ -83,14 +145,35 @@ impl Displayed {
     }
 }
 
+/// A value that is cleaned already, cut to at most `max` characters, in quotes that none of its own ends.
+pub(crate) fn quoted(clean: &str, max: usize) -> String {
+    format!("\u{201c}{}\u{201d}", within_quotes(&fields::cut(clean, max)))
+}
+
+/// True for kinds of text that people know something by.
+fn is_name(kind: Kind) -> bool {
+    matches!(kind, Kind::Plain | Kind::Account)
+}
+
+/// What in a call itself warns.
+fn warnings(
+    sentence: &Sentence,
+    money: Option<&(i64, String)>,
+    params: Option<&Value<'_>>,
+) -> Vec<String> {
+    let escaped = sentence.plain().contains("\\u{").then(|| ESCAPED.to_owned());
+    let negative = money.is_some_and(|(minor, _)| *minor < 0).then(|| NEGATIVE.to_owned());
+    let contradiction = params.and_then(claims::contradiction);
+    escaped.into_iter().chain(negative).chain(contradiction).collect()
+}
+
 impl Display {
     fn fields(&self, params: &Value<'_>, drawing: Drawing<'_>) -> Vec<Field> {
         let lead = self.lead.iter().filter_map(|pointer| {
             Field::new(pointer, self.label(pointer, params), params, drawing)
         });
         let counted = self.count.iter().filter_map(|pointer| {
-            let number = fields::members(resolve(params, pointer)?)?;
-            Some(Field::count(self.label(pointer, params), number))
+            Field::count(self.label(pointer, params), resolve(params, pointer)?)
         });
         lead.chain(counted).collect()
     }

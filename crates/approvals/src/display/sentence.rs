@@ -48,14 +48,10 @@ impl Sentence {
         let mut out = String::new();
         for piece in &self.pieces {
             let text = clean(piece.text());
-            match piece {
-                Piece::Foreign(_) if text.chars().any(is_right_to_left) => {
-                    out.push(ISOLATE.0);
-                    out.push_str(&text);
-                    out.push(ISOLATE.1);
-                }
-                Piece::Foreign(_) | Piece::Ours(_) | Piece::Amount(_) => out.push_str(&text),
-            }
+            out.push_str(&match piece {
+                Piece::Foreign(_) => isolated(text),
+                Piece::Ours(_) | Piece::Amount(_) => text,
+            });
         }
         out
     }
@@ -118,6 +114,14 @@ pub(super) fn bare_or_quoted(text: &str, words: &BTreeSet<&str>) -> String {
 /// A value that is between quotes “…”: none of its own ends them.
 pub(super) fn within_quotes(text: &str) -> String {
     text.replace('\u{201c}', "\\u{201c}").replace('\u{201d}', "\\u{201d}")
+}
+
+/// Foreign text, isolated if some of it is written from right to left.
+pub(crate) fn isolated(text: String) -> String {
+    if text.chars().any(is_right_to_left) {
+        return format!("{}{text}{}", ISOLATE.0, ISOLATE.1);
+    }
+    text
 }
 
 /// True for letters of scripts that are written from right to left.

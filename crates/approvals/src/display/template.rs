@@ -4,7 +4,7 @@ use super::sentence::{Piece, Sentence, bare_or_quoted, within_quotes};
 use super::{
     country,
     fields::{self, Drawing, Kind},
-    money,
+    money, natural,
 };
 use decider::rule::resolve;
 use ledger::{foreign::is_hidden, json::Value};
@@ -103,11 +103,12 @@ impl Title {
             Part::Words(words) => Some(vec![Piece::Ours(words.clone())]),
             Part::Amount => amount.map(|amount| vec![Piece::Amount(amount.to_owned())]),
             Part::Value(pointer) => {
-                let (value, kind) = (resolve(params, pointer)?, drawing.kind(pointer, params));
-                if let (Value::Number(_), Kind::Money, Some(money)) =
+                let value = resolve(params, pointer)?;
+                let kind = natural::kind(drawing.kind(pointer, params), pointer, value);
+                if let (Value::Number(_), Kind::Money | Kind::Number, Some(number)) =
                     (value, kind, fields::by_kind(kind, value, drawing.code))
                 {
-                    return Some(vec![Piece::Ours(money)]);
+                    return Some(vec![Piece::Ours(number)]);
                 }
                 let text = fields::scalar(value)?;
                 let cut = fields::cut(&text, VALUE_CHARS_MAX);

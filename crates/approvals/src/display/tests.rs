@@ -77,6 +77,59 @@ fn p7_a_value_that_is_absent_makes_the_default() {
 }
 
 #[test]
+fn p7_a_call_without_a_display_says_what_counts() {
+    let digest = "0b8b415a00fbb8294fc9f89bf46a554506098654764e1a30f45d144631d70574";
+    let deploy = format!(
+        r#"{{"environment":"production","image":"sha256:{digest}","service":"sso","version":"3.0.0"}}"#
+    );
+    let told = of(None, &deploy);
+    assert_eq!(told.sentence.plain(), "payments · transfer: sso, 3.0.0, production");
+    let image = told.fields.last().unwrap();
+    assert_eq!(
+        (image.kind, image.folded().unwrap().as_str()),
+        (Kind::Digest, "sha256:0b8b415a00fb…d70574")
+    );
+    let line = r#"{"amount":5,"iban":"KW81CBKU0000000000001234560101","name":"n"}"#;
+    let payroll =
+        format!(r#"{{"lines":[{line},{line},{line},{line}],"month":"2026-10","total":20}}"#);
+    check(
+        None,
+        &payroll,
+        "payments · transfer: 20, 2026-10",
+        &["lines: 4, accounts in Kuwait", "total: 20", "month: 2026-10"],
+        12,
+    );
+}
+
+#[test]
+fn p7_what_has_passed_says_so_and_numbers_have_one_form() {
+    let one = |name: &str, value: &str, kind: Kind| {
+        let display =
+            Display { lead: vec![format!("/{name}")], ..field(&format!("/{name}"), kind) };
+        let told = of(Some(&display), &format!("{{\"{name}\":{value}}}"));
+        let field = told.fields[0].clone();
+        (field.text(), field.passed(ledger::time::Nanos::parse("2026-11-30T20:00:00Z").unwrap()))
+    };
+    let passed = |text: &str| (text.to_owned(), Some("passed 18 days ago".to_owned()));
+    let is = |text: &str| (text.to_owned(), None);
+    assert_eq!(one("dueDate", "\"2026-11-12\"", Kind::Plain), passed("12 Nov 2026"));
+    assert_eq!(
+        one("valid_until", "\"2026-11-12T16:00:00Z\"", Kind::Time),
+        passed("12 Nov 2026, 16:00 UTC")
+    );
+    assert_eq!(one("fällig", "\"2026-11-12\"", Kind::Due), passed("12 Nov 2026"));
+    assert_eq!(one("made", "\"2026-11-12\"", Kind::Time), is("12 Nov 2026"));
+    assert_eq!(one("due", "\"2026-12-12\"", Kind::Plain), is("12 Dec 2026"));
+    assert_eq!(one("due", "\"soon\"", Kind::Plain), is("soon"));
+    assert_eq!(one("patients", "1240", Kind::Plain), is("1,240"));
+    assert_eq!(one("id", "1240", Kind::Plain), is("1240"));
+    assert_eq!(one("id", "1240", Kind::Number), is("1,240"));
+    let title = titled("Data of {/patients} people and {/other}");
+    let said = of(Some(&title), r#"{"other":"1,240","patients":1240}"#).sentence.plain();
+    assert_eq!(said, "Data of 1,240 people and “1,240”");
+}
+
+#[test]
 fn amounts_follow_iso_4217() {
     for (minor, code, shown) in [
         ("1250", "JPY", "JPY 1,250"),
@@ -286,8 +339,8 @@ proptest! {
     }
 
     #[test]
-    fn p7_nothing_hidden_is_ever_shown(text in EVIL, name in EVIL, kind in 0..7usize) {
-        let kinds = [Kind::Plain, Kind::Money, Kind::Time, Kind::Account, Kind::Text, Kind::List, Kind::Link];
+    fn p7_nothing_hidden_is_ever_shown(text in EVIL, name in EVIL, kind in 0..10usize) {
+        let kinds = [Kind::Plain, Kind::Money, Kind::Time, Kind::Account, Kind::Text, Kind::List, Kind::Link, Kind::Due, Kind::Number, Kind::Digest];
         let params = serde_json::json!({&name: &text, "x": &text, "l": [&text, {&name: &text}]}).to_string();
         let shown = Display { lead: vec!["/x".into(), "/l".into()], ..field("/x", kinds[kind]) };
         for display in [None, Some(&shown), Some(&titled("{/x} of {/x}"))] {

@@ -246,7 +246,7 @@ impl Sending<'_> {
     }
 
     async fn post(&self, lane: &mut Lane) -> Result<Again, Error> {
-        let card = self.card()?;
+        let card = self.whole_card().await?;
         let chat = self.chat()?;
         // Post no new card for an approval that is over. Only search for a card that may exist, to update it.
         let only_look = self.over_for.is_some() && !self.line.is_owners();
@@ -285,18 +285,30 @@ impl Sending<'_> {
         }
     }
 
-    /// The card, as far as this line's readers may see it.
+    /// The card, as far as this line's readers may see it, without facts about earlier calls.
     fn card(&self) -> Result<Card, Error> {
-        let (mut card, _) = self.sender.commands.cards.card(self.approval)?;
+        Ok(self.for_readers(self.sender.commands.cards.card(self.approval)?.0))
+    }
+
+    /// The same with them.
+    async fn whole_card(&self) -> Result<Card, Error> {
+        if self.line.is_owners() || self.line.said.is_some() {
+            return self.card();
+        }
+        let card = self.sender.commands.cards.card_with_facts(self.approval).await?;
+        Ok(self.for_readers(card))
+    }
+
+    fn for_readers(&self, mut card: Card) -> Card {
         if self.line.channel.notify == Some(Notify::Short) {
             card.reader = Reader::AskedShort;
         }
-        Ok(if self.line.is_owners() { card.for_owner() } else { card })
+        if self.line.is_owners() { card.for_owner() } else { card }
     }
 
     async fn update(&self, posted: &Posted) -> Result<(), SendError> {
         let wrong = |error: Error| SendError::Later(error.to_string(), None);
-        let card = self.card().map_err(wrong)?;
+        let card = self.whole_card().await.map_err(wrong)?;
         self.chat().map_err(wrong)?.update(posted, &card).await
     }
 

@@ -11,7 +11,10 @@ use super::{
     Shown,
     words::{APPROVE, ASK, DENY, DENY_WITH_COMMENT},
 };
-use crate::cards::{Card, FOR_OWNER, FROZEN, Notice, Reader};
+use crate::{
+    cards::{Card, FOR_OWNER, FROZEN, Notice, Reader},
+    facts::Fact,
+};
 use chrono::DateTime;
 use decider::{
     approval::{Choice, Phase},
@@ -67,7 +70,9 @@ pub(super) fn message(card: &Card) -> Message {
         return outcome(card);
     }
     let title = title(card);
-    let mut blocks = vec![header(&title), sentence(card), fields(&summary(card))];
+    let mut blocks = vec![header(&title), sentence(card)];
+    blocks.extend(facts(card));
+    blocks.push(fields(&summary(card)));
     blocks.extend(card.frozen.then(|| section(FROZEN)));
     blocks.extend(params(card));
     if let Some(text) = &card.agent_says {
@@ -142,6 +147,15 @@ fn notification(card: &Card) -> String {
 fn sentence(card: &Card) -> Value {
     let text = card.told.sentence.with(one_line_between);
     json!({"type": "section", "block_id": "sentence", "text": plain(&cut(&text, SECTION_CHARS_MAX))})
+}
+
+/// What the log says of earlier calls, each in a section of its own.
+fn facts(card: &Card) -> impl Iterator<Item = Value> {
+    let line = |fact: &Fact| {
+        let sign = if fact.warns() { "\u{26a0} " } else { "" };
+        section(&cut(&format!("{sign}{}", fact.with(one_line_between)), NOTICE_CHARS_MAX))
+    };
+    card.facts.iter().map(line)
 }
 
 /// As [`one_line`], for a part of a line: blanks at its ends stay.

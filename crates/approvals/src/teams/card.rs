@@ -13,7 +13,10 @@ mod overflow;
 pub use notice::notice;
 pub use overflow::{bare as overflow_bare, overflow};
 
-use crate::cards::{Card, FOR_OWNER, FROZEN, Reader};
+use crate::{
+    cards::{Card, FOR_OWNER, FROZEN, Reader},
+    facts::Fact,
+};
 use decider::{
     approval::{Choice, Phase},
     words,
@@ -139,6 +142,7 @@ fn draw(
     body.extend(view.note.map(Note::drawn));
     body.extend(card.frozen.then(|| foreign(FROZEN, Look::Warning)));
     body.extend(card.amount.as_ref().map(|amount| foreign(amount, Look::Amount)));
+    body.extend(card.facts.iter().map(fact));
     body.push(about(card));
     if with_params && !card.params.is_empty() {
         body.push(params(card));
@@ -242,6 +246,13 @@ fn notification(card: &Card) -> String {
 
 fn unmarked(text: &str) -> String {
     text.chars().filter(|c| !"<>[]{}*_`~|".contains(*c)).collect()
+}
+
+/// What the log says of earlier calls.
+fn fact(fact: &Fact) -> Value {
+    let mut block = foreign("", if fact.warns() { Look::Warning } else { Look::Plain });
+    block["inlines"][0]["text"] = fact.with(visible).into();
+    block
 }
 
 /// Agent, rule and digest, each value in a block of its own.

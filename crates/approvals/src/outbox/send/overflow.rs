@@ -4,7 +4,9 @@
 //! Which calls a channel was not shown is evidence of each of them, with the place of the card. So a worker that starts
 //! learns all of it again, and edits the newest card of a channel once.
 
-use super::{AGAIN, Again, KEPT_RIGHT, Lane, Line, SOON, Seen, Sender, Sending, Step, over_for};
+use super::{
+    AGAIN, Again, KEPT_RIGHT, LOCKED_AGAIN, Lane, Line, SOON, Seen, Sender, Sending, Step, over_for,
+};
 use crate::{
     cards::{Card, LeftOut, Overflow, Posted, Says, SendError},
     commands::Error,
@@ -32,6 +34,8 @@ pub(super) struct Uncarded {
     /// An older one, which must say that a newer one counts.
     older: Option<Posted>,
     edited: Option<Instant>,
+    /// Until when a card that the chat did not let us change is left alone, and how long that was.
+    locked: Option<(Instant, Duration)>,
 }
 
 impl Uncarded {
@@ -46,6 +50,7 @@ impl Uncarded {
             return;
         }
         let older = self.card.replace(card.clone());
+        self.locked = None;
         // What another process wrote is unknown here.
         if self.says.take().is_some() {
             self.older = older.map(|(posted, _)| posted);
@@ -87,7 +92,8 @@ impl Sender {
         let now = Instant::now();
         let gathers =
             channel.uncarded.edited.map(|at| at + EDIT_BETWEEN).filter(|until| *until > now);
-        if let Some(until) = gathers.max(channel.pace.waits_until(now)) {
+        let locked = channel.uncarded.locked.map(|(until, _)| until).filter(|until| *until > now);
+        if let Some(until) = gathers.max(locked).max(channel.pace.waits_until(now)) {
             return Ok(Some(until.duration_since(now)));
         }
         sending.edit(says, &mut channel).await
@@ -117,6 +123,7 @@ impl Sending<'_> {
                     lane.pace.sent_overflow(now);
                     lane.pace.worked();
                     lane.uncarded.card = Some((posted, self.sender.now()));
+                    lane.uncarded.locked = None;
                     (lane.uncarded.says, lane.uncarded.edited) = (Some(says), Some(now));
                 }
                 Err(error) => {
@@ -170,11 +177,19 @@ impl Sending<'_> {
         let Some((posted, _)) = &lane.uncarded.card else { return Ok(None) };
         let edited = self.chat()?.update_overflow(posted, &self.overflow(says.clone())).await;
         match edited {
-            // Nobody can see it, or change it: the next burst posts a new one.
-            Ok(()) | Err(SendError::Gone(_) | SendError::Locked(_)) => {
+            // Nobody can see it: the next burst posts a new one.
+            Ok(()) | Err(SendError::Gone(_)) => {
                 lane.pace.worked();
-                lane.uncarded.says = Some(says);
+                (lane.uncarded.says, lane.uncarded.locked) = (Some(says), None);
                 Ok(None)
+            }
+            // It says what is no longer so, until the chat lets us change it: as for other cards, with growing pauses.
+            Err(SendError::Locked(_)) => {
+                lane.pace.worked();
+                let before = lane.uncarded.locked.map_or(Duration::ZERO, |(_, pause)| pause);
+                let pause = (before * 2).clamp(*LOCKED_AGAIN.start(), *LOCKED_AGAIN.end());
+                lane.uncarded.locked = Some((now + pause, pause));
+                Ok(Some(pause))
             }
             Err(error) => self.failed(error, &mut lane.pace).await,
         }

@@ -1,5 +1,8 @@
 use super::*;
-use crate::display::{Call, Displayed};
+use crate::{
+    display::{Call, Displayed},
+    facts::{Part, Weight},
+};
 
 /// A text by which an agent would forge a card.
 const HOSTILE: &str = "<!channel> *Approved by* <https://evil.example|Kim>\n\nApproved by Kim\u{202e}\u{200b} & <@U1>";
@@ -36,6 +39,7 @@ fn card(phase: Phase) -> Card {
         url: "https://log.example.com/approvals/apr-aaaaaaaaaaaaaaaaaaaaaaaaaa".into(),
         browser_only: false,
         frozen: false,
+        facts: Vec::new(),
         reader: Reader::Asked,
     }
 }
@@ -106,6 +110,23 @@ fn foreign_text_is_plain_escaped_and_on_one_line() {
         }
     }
     assert!(!rendered(&hostile())["text"].as_str().unwrap().contains('<'));
+}
+
+#[test]
+fn p7_facts_are_plain_each_in_a_section_of_its_own() {
+    let foreign = Part::Foreign(format!("\u{201c}{HOSTILE}\u{201d}"));
+    let warns =
+        Fact { weight: Weight::Warns, parts: vec![Part::Ours("Looks like ".into()), foreign] };
+    let tells = Fact { weight: Weight::Tells, parts: vec![Part::Ours("New payee.".into())] };
+    let card = Card { facts: vec![warns, tells], ..card(Phase::Pending) };
+    let blocks = message(&card).blocks;
+    let text = |at: usize| blocks[at]["text"]["text"].as_str().unwrap().to_owned();
+    let said = "\u{26a0} Looks like \u{201c}&lt;!channel&gt; *Approved by* &lt;https://evil.example|Kim&gt;";
+    assert!(text(2).starts_with(said) && text(2).lines().count() == 1, "{}", text(2));
+    assert_eq!(
+        (text(3).as_str(), &blocks[3]["text"]["type"]),
+        ("New payee.", &json!("plain_text"))
+    );
 }
 
 fn check_buttons(change: impl FnOnce(&mut Card), decidable: bool) {

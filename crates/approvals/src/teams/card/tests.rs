@@ -1,6 +1,7 @@
 use super::*;
 use crate::cards::{LeftOut, Overflow, Says};
 use crate::display::{Call, Displayed};
+use crate::facts::{Part, Weight};
 use ledger::ident::Ident;
 
 fn displayed(tool: &str, action: &str) -> Displayed {
@@ -35,6 +36,7 @@ fn card() -> Card {
         url: "https://log.example.com/approvals/apr-1".into(),
         browser_only: false,
         frozen: false,
+        facts: Vec::new(),
         reader: Reader::Asked,
     }
 }
@@ -123,12 +125,13 @@ fn foreign_text_is_never_markdown() {
         card.needed = vec![EVIL.into()];
         card.params = vec![(EVIL.into(), EVIL.into())];
         card.reviews = vec![(EVIL.into(), Choice::Deny, Nanos(1))];
+        card.facts = vec![Fact { weight: Weight::Warns, parts: vec![Part::Foreign(EVIL.into())] }];
         card.phase = Phase::Denied;
     });
     let mut found = Vec::new();
     texts(&drawn, &mut found);
     let foreign: Vec<_> = found.iter().filter(|(_, text)| text.contains("Kim")).collect();
-    assert!(foreign.len() >= 10, "{found:?}");
+    assert!(foreign.len() >= 11, "{found:?}");
     for (kind, text) in foreign {
         assert_eq!(kind, "TextRun");
         assert!(text.contains("\\u{202e}\\u{200b}\\u{a}") && !text.contains("{{"), "{text}");

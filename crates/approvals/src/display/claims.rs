@@ -1,0 +1,109 @@
+//! Whether a call contradicts itself: it says that data name nobody, and lists columns that do.
+
+use super::fields;
+use decider::rule::resolve;
+use ledger::{foreign, json::Value};
+
+/// Names of members that say that data name nobody, in small letters alone.
+const NAMELESS: [&str; 8] = [
+    "anonymised",
+    "anonymized",
+    "anonymous",
+    "deidentified",
+    "deidentifieddata",
+    "isanonymous",
+    "isdeidentified",
+    "withoutnames",
+];
+/// Words of columns that name a person or lead to one (after the identifiers of HIPAA, 45 CFR 164.514(b)(2)).
+const NAMING: [&str; 24] = [
+    "name",
+    "firstname",
+    "lastname",
+    "surname",
+    "givenname",
+    "fullname",
+    "familyname",
+    "email",
+    "mail",
+    "phone",
+    "mobile",
+    "telephone",
+    "fax",
+    "address",
+    "street",
+    "birthday",
+    "birthdate",
+    "dateofbirth",
+    "dob",
+    "ssn",
+    "passport",
+    "patientname",
+    "emailaddress",
+    "phonenumber",
+];
+/// Most columns that are named.
+const NAMED_MAX: usize = 3;
+
+/// The contradiction in words. `None` if there is none.
+pub(super) fn contradiction(params: &Value<'_>) -> Option<String> {
+    let leaves = fields::leaves(params);
+    let says = leaves.iter().find(|leaf| {
+        let value = resolve(params, leaf);
+        let yes = matches!(value, Some(Value::Bool(true)))
+            || value.and_then(Value::as_str).is_some_and(|text| text.eq_ignore_ascii_case("yes"));
+        yes && NAMELESS.contains(&letters(last(leaf)).as_str())
+    })?;
+    let column = |leaf: &String| {
+        // A column is a text in a list, or the name of a member.
+        let listed = last(leaf).bytes().all(|byte| byte.is_ascii_digit());
+        let text = resolve(params, leaf).and_then(Value::as_str).filter(|_| listed)?;
+        NAMING.contains(&letters(text).as_str()).then(|| text.to_owned())
+    };
+    let columns: Vec<String> = leaves.iter().filter_map(column).collect();
+    let shown: Vec<String> =
+        columns.iter().take(NAMED_MAX).map(|name| foreign::name(name)).collect();
+    let more = columns.len().saturating_sub(NAMED_MAX);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let what = if columns.len() == 1 { "the column" } else { "the columns" };
+    (!columns.is_empty()).then(|| {
+        let says = fields::capital(says, params);
+        let columns = shown.join(", ");
+        format!("{says} is true, but it has {what} {columns}{more}.")
+    })
+}
+
+fn last(pointer: &str) -> &str {
+    pointer.rsplit('/').next().unwrap_or_default()
+}
+
+fn letters(text: &str) -> String {
+    text.chars().filter(char::is_ascii_alphabetic).map(|c| c.to_ascii_lowercase()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ledger::json;
+
+    fn check(params: &str, said: Option<&str>) {
+        let params = json::parse_kept(params.as_bytes()).unwrap();
+        assert_eq!(contradiction(&params).as_deref(), said);
+    }
+
+    #[test]
+    fn p7_data_that_name_nobody_have_no_names() {
+        let one = Some("Deidentified is true, but it has the column name.");
+        check(r#"{"columns":["age_group","bp","name"],"deidentified":true}"#, one);
+        check(r#"{"columns":["age_group","bp"],"deidentified":true}"#, None);
+        check(r#"{"columns":["name"],"deidentified":false}"#, None);
+        check(r#"{"columns":["name"]}"#, None);
+        check(
+            r#"{"d":{"de_identified":"Yes"},"fields":["Date of birth","e-mail","phone","SSN","ward"]}"#,
+            Some(
+                "D \u{b7} de_identified is true, but it has the columns Date of birth, e-mail, phone and 1 more.",
+            ),
+        );
+        check(r#"{"columns":["filename","ward_name_code"],"anonymized":true}"#, None);
+    }
+}
