@@ -19,7 +19,7 @@ from rig.cluster import Cluster
 from rig.trio import Eye, Trio, cosigned_by
 
 from support import cli, event, until
-from test_members import keys_document, newcomer
+from test_members import change, keys_document, newcomer
 from test_replica_keys import give, make, rotate
 from test_replicas import REGISTER, Forger
 
@@ -285,3 +285,24 @@ def test_p21_a_replica_without_its_section_signs_nothing(trio: Trio) -> None:
     trio["c"].start(ready=False)
     trio["c"].wait_ready(120)
     trio.reach(trio.post("c") + 1)
+
+
+def test_p21_no_key_becomes_a_member_that_no_replica_has(trio: Trio, tmp_path: Path) -> None:
+    """The operator mistakes a key: nothing would ever be cosigned with it. A newcomer that lacks the newest key of the log could sign
+    nothing: it is refused until it has the file."""
+    trio.reach(trio.post("a") + 1)
+    vkey = newcomer(trio, "d", "a")
+    trio["d"].start(ready=False)
+    until("d to be there", lambda: trio.listens("d") and "not_a_member" in trio.troubles("d"))
+    wrong = cli("replica", "key", "--config", trio["a"].config, "--name", "d", tmp_path / "other.key").ok().out.strip()
+    refused = change(trio["a"], {"add": [{"name": "d", "vkey": wrong}]})
+    assert refused.status_code == 409 and "must say with its own key" in refused.json()["detail"], refused.text
+    rotated(trio)
+    trio.reach(trio.post("a") + 1, "a", "b", "c")
+    refused = change(trio["a"], {"add": [{"name": "d", "vkey": vkey}]})
+    assert refused.status_code == 409 and "it has no file of the key" in refused.json()["detail"], refused.text
+    assert trio["a"].admin.entries(kind="members") == []
+    give(trio, trio["a"].keys_dir / "acme" / "log-2.key", "d")
+    change(trio["a"], {"add": [{"name": "d", "vkey": vkey}]}).raise_for_status()
+    trio["d"].wait_ready(120)
+    trio.reach(trio.post("d") + 1)

@@ -9,7 +9,7 @@ mod monitor;
 mod setup;
 mod standing;
 
-pub use change::{majority_answers, sets_agree};
+pub use change::{can_cosign, sets_agree};
 pub use monitor::check as check_brokers;
 pub use setup::{Setup, mistakes};
 pub use standing::{Replicated, alarms, figures, logs, stops};

@@ -307,14 +307,21 @@ impl Tenant {
         look(&self.keyring.read().expect("no holder of the lock panics"))
     }
 
-    /// A key that is in force for messages or tokens, but whose file is missing.
+    /// A key that is in force, but whose file is missing.
     pub fn missing_key(&self) -> Option<keyring::Error> {
         if self.halted().is_some() {
             return None;
         }
+        let newest = self.keys_in_force();
+        self.with_keys(|ring| newest.iter().find_map(|key| ring.signer(key).err()))
+    }
+
+    /// The keys with which a server of this log signs now, as far as it shows the log: the newest of each use.
+    pub fn keys_in_force(&self) -> Vec<Vkey> {
         let published = self.published();
-        let newest = [published.keys.journal().pop(), published.keys.token().pop()];
-        self.with_keys(|ring| newest.iter().flatten().find_map(|key| ring.signer(key).err()))
+        let keys = &published.keys;
+        let newest = [keys.journal().pop(), keys.token().pop(), keys.agent().pop()];
+        keys.signing(published.size).cloned().chain(newest.into_iter().flatten()).collect()
     }
 
     /// Makes the next key of a use. It signs nothing before its entry is posted.

@@ -39,13 +39,25 @@ pub fn sets_agree(tenant: &Tenant) -> Result<MemberSet, String> {
     Ok(set)
 }
 
-/// Refuses a set of which no majority answers: nothing could be cosigned any more.
-pub async fn majority_answers(
+/// Refuses a set with a new replica that does not say, with its own key, that it has the log's keys; and one of which no majority
+/// answers. Nothing could be cosigned any more.
+pub async fn can_cosign(
     broker: Option<&jetstream::Connection>,
     tenant: &Tenant,
-    members: &[Member],
+    (set, members): (&MemberSet, &[Member]),
 ) -> Result<(), String> {
     let broker = broker.ok_or("this server has no broker")?;
+    let new: Vec<Member> = members.iter().filter(|one| !set.has(one)).cloned().collect();
+    let lacks = replica::not_ready(broker, tenant, &new).await;
+    if !lacks.is_empty() {
+        let each: Vec<String> =
+            lacks.iter().map(|one| format!("{}: {}", one.name, one.why)).collect();
+        return Err(format!(
+            "a new replica must say with its own key that it has the keys of this log ({}). Compare the key that is to be added with \
+             the one in its configuration, copy the newest files of keys_dir to it, and start it first",
+            each.join("; ")
+        ));
+    }
     let silent = replica::silent(broker, tenant, members).await;
     let least = members.len() / 2 + 1;
     if members.len() - silent.len() >= least {

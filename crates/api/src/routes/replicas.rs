@@ -153,7 +153,7 @@ pub async fn change(
             .map_err(|why| Problem::new(Code::Conflict, format!("{}: {why}.", tenant.name)))?;
         let members = changed(tenant, &set, (&change.remove, &add))?;
         if members != set.members {
-            replicas::majority_answers(app.broker.as_ref(), tenant, &members)
+            replicas::can_cosign(app.broker.as_ref(), tenant, (&set, &members))
                 .await
                 .map_err(|why| Problem::new(Code::Conflict, format!("{}: {why}.", tenant.name)))?;
         }

@@ -136,6 +136,22 @@ pub async fn lacking(connection: &Connection, tenant: &Tenant, vkey: &Vkey) -> V
     not_said((&peers, &tenant.origin), all, (&claim, Duration::ZERO), own).await
 }
 
+/// Those of `new`, which shall become members, that have not said, each with the key that is to be added, that they have the file of every
+/// key with which a replica signs now. So nobody adds a key that no replica has, or a replica that could sign nothing.
+pub async fn not_ready(connection: &Connection, tenant: &Tenant, new: &[Member]) -> Vec<Lacks> {
+    let Some(replica) = tenant.replica() else { return Vec::new() };
+    let peers = Peers::new(connection, &tenant.name);
+    for vkey in tenant.keys_in_force() {
+        let own = || holds(tenant, &vkey.to_string());
+        let (all, claim) = ((new, replica.members.this()), Claim::Holds(vkey.to_string()));
+        let lacks = not_said((&peers, &tenant.origin), all, (&claim, Duration::ZERO), own).await;
+        if !lacks.is_empty() {
+            return lacks;
+        }
+    }
+    Vec::new()
+}
+
 /// The members of the set in force that have not said that they show an entry, and why. Waits for those that answer, up to 20 s.
 pub async fn not_shown(
     connection: &Connection,

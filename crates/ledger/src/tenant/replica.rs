@@ -207,6 +207,23 @@ impl Replica {
         });
     }
 
+    /// Forgets what a replica said whose name another one has now: nobody has heard the new one.
+    fn forget_replaced(&self, sets: &[MemberSet]) {
+        let known: Vec<&Member> = self
+            .members
+            .first()
+            .members
+            .iter()
+            .chain(sets.iter().flat_map(|set| &set.members))
+            .collect();
+        let Some(last) = sets.last() else { return };
+        let is_new = |name: &Ident| {
+            let now = last.members.iter().find(|one| one.name == *name);
+            now.is_some_and(|now| known.iter().any(|one| one.name == *name && one.key != now.key))
+        };
+        self.peers.lock().expect("no holder of the lock panics").retain(|name, _| !is_new(name));
+    }
+
     /// Notes which sets the posted entries name.
     pub(crate) fn set_named(&self, log: &Log) {
         if log.keys.first_members {
@@ -215,6 +232,7 @@ impl Replica {
         let mut named = self.named.lock().expect("no holder of the lock panics");
         // Sets only come. Before the genesis is posted, its own is known from the journal.
         if named.len() < log.keys.members.len() {
+            self.forget_replaced(&log.keys.members);
             *named = Arc::new(log.keys.members.clone());
         }
     }
