@@ -1,4 +1,4 @@
-"""Two sets of sixty calls of which twelve are wrong (`corpus/planted`): each made by somebody who had not seen the pages."""
+"""Three sets of sixty calls of which twelve are wrong (`corpus/planted`): each made by somebody who had not seen the pages."""
 
 from __future__ import annotations
 
@@ -27,6 +27,12 @@ def second() -> list[Call]:
             call.update(params=call["params"] | change["params"], wrong=change["wrong"], tells=change["tells"])
     order = lambda call: hashlib.sha256(call["name"].encode()).digest()  # noqa: E731
     return [call | {"n": n} for n, call in enumerate(sorted(kept + made["add"], key=order), 1)]
+
+
+def third() -> list[Call]:
+    """The third set, with a briefing of its own."""
+    made: list[Call] = json.loads((PLANTED / "third.json").read_text())["add"]
+    return made
 
 
 #: Digits behind the point of an amount, where they are not two.
@@ -69,6 +75,8 @@ def briefing(calls: list[Call]) -> str:
     """What an approver of these calls knows: the notes of whoever made the first set, and a line for each right call of these that they
     lack."""
     notes = (PLANTED / "briefing.md").read_text()
+    if calls[0]["name"] in {call["name"] for call in third()}:
+        return notes + "\n" + (PLANTED / "third.md").read_text()
     added = [call for call in calls if not call["wrong"] and not is_in(call, notes)]
     lines = [f"- {call['tool']}, {call['action']}: {'; '.join(telling(call))}" for call in added]
     return notes + ("\n## Also agreed this week\n\n" + "\n".join(sorted(lines)) + "\n" if lines else "")

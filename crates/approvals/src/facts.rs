@@ -265,10 +265,11 @@ fn pays_new_alone(own: &[&Earlier]) -> bool {
 /// Another currency than this payee was paid in before.
 fn currency(told: &Displayed, Before { own, others, .. }: Before<'_>) -> Option<Fact> {
     let (_, code) = told.money.as_ref()?;
-    let account = told.account.as_ref().map(|(_, account)| account.as_str());
+    // Without an account the call pays several, or nobody: then no name in it is a payee's.
+    let (_, account) = told.account.as_ref()?;
     let same = |one: &&&Earlier| {
         let named = told.whom.is_some() && one.whom == told.whom;
-        named || account.is_some_and(|account| one.goes_to(account))
+        named || one.goes_to(account)
     };
     let paid: Vec<&Earlier> = own.iter().chain(others).filter(same).copied().collect();
     let paid: Vec<&Earlier> = paid.into_iter().filter(|one| one.money.is_some()).collect();

@@ -1,4 +1,5 @@
-//! Whether a call contradicts itself: it says that data name nobody, and lists columns that do.
+//! What in a call itself is not as it seems: it says that data name nobody, and lists columns that do; a value turns the direction in
+//! which it is read.
 
 use super::fields;
 use decider::rule::resolve;
@@ -44,6 +45,28 @@ const NAMING: [&str; 24] = [
 ];
 /// Most columns that are named.
 const NAMED_MAX: usize = 3;
+
+/// Signs that turn the direction of writing for whatever follows (Unicode bidirectional embeddings, overrides and isolates).
+const TURNING: [char; 9] = [
+    '\u{202a}', '\u{202b}', '\u{202c}', '\u{202d}', '\u{202e}', '\u{2066}', '\u{2067}', '\u{2068}',
+    '\u{2069}',
+];
+/// Longest text that is told of such a value, in characters.
+const TURNED_CHARS_MAX: usize = 60;
+
+/// The first value that looks like another text where its signs are obeyed, `fdp.scr` like `rcs.pdf`, in words. `None` if there is none.
+pub(super) fn turned(params: &Value<'_>) -> Option<String> {
+    let leaves = fields::leaves(params);
+    let value = leaves.iter().find_map(|leaf| {
+        let text = resolve(params, leaf)?.as_str()?;
+        text.contains(TURNING).then(|| (leaf, fields::cut(&foreign::name(text), TURNED_CHARS_MAX)))
+    });
+    let (leaf, text) = value?;
+    let of = foreign::name(last(leaf));
+    Some(format!(
+        "A hidden sign turns a text round, so that it looks like another one: {of} is \u{201c}{text}\u{201d}."
+    ))
+}
 
 /// The contradiction in words. `None` if there is none.
 pub(super) fn contradiction(params: &Value<'_>) -> Option<String> {

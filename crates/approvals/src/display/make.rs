@@ -164,7 +164,8 @@ fn warnings(
     let escaped = sentence.plain().contains("\\u{").then(|| ESCAPED.to_owned());
     let negative = money.is_some_and(|(minor, _)| *minor < 0).then(|| NEGATIVE.to_owned());
     let contradiction = params.and_then(claims::contradiction);
-    escaped.into_iter().chain(negative).chain(contradiction).collect()
+    let turned = params.and_then(claims::turned);
+    escaped.into_iter().chain(negative).chain(turned).chain(contradiction).collect()
 }
 
 impl Display {
