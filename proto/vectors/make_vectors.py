@@ -8,7 +8,7 @@ Which messages are refused, and why, is said by hand.
 import base64, hashlib, json, pathlib, struct, sys
 from datetime import datetime
 
-import budgets, counting, freezes, histories, identities, passkeys, policies, redaction, replicas, spending, tokens
+import budgets, counting, following, freezes, histories, identities, passkeys, policies, redaction, replicas, spending, tokens
 from formats import *
 
 OUT = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else pathlib.Path(__file__).parent)
@@ -570,9 +570,12 @@ def make_entries():
     three, next_three = [of[name] for name in "abc"], [of[name] for name in "abd"]
     body = {"v": 1, "version": 1, "members": next_three, "before": {"version": 0, "members": three}, "by": {"operator": "fedcba9876543210"}, "reason": words}
     named_otherwise = {"name": "d", "vkey": replicas.Replica("d", 9, "other.example").vkey}
+    # The public key of the log, and that of c under another name: one key would count twice.
+    log_key, renamed = ({"name": "d", "vkey": replicas.Replica("d", seed, host).vkey} for seed in (1, ord("c")))
     for wrong in (
         {"v": 2}, {"version": 2}, {"members": three}, {"members": three[:2]}, {"members": [of[name] for name in "abcdefgh"]}, {"members": next_three[::-1]},
         {"members": [of["a"], of["b"], {"name": "d", "vkey": of["b"]["vkey"]}]}, {"members": [of["a"], of["b"], named_otherwise]}, {"members": None},
+        {"members": [of["a"], of["b"], log_key]}, {"members": [of["a"], of["b"], renamed]}, {"before": {"version": 0, "members": [of["a"], of["b"], named_otherwise]}},
         {"before": {"version": 1, "members": three}}, {"before": {"version": 0, "members": three[:1]}}, {"by": None}, {"reason": words | {"index": 99}},
     ):
         wrong = jcs(body | wrong)
@@ -1030,4 +1033,5 @@ if __name__ == "__main__":
     write("override-token.json", tokens.override_token(TOKEN, Key(TOKEN.name, bytes([7] * 32)), Key(TOKEN.name, bytes([8] * 32))))
     write("call-digest.json", tokens.call_digests())
     write("replicas.json", replicas.replicas())
+    write("following.json", following.following(Log, LOG, LOG2, at, decision))
     write("passkey.json", passkeys.passkeys())

@@ -3,6 +3,7 @@ that is lost for ever is replaced under load; whoever has the first policy follo
 
 from __future__ import annotations
 
+import base64
 import copy
 import hashlib
 import json
@@ -236,8 +237,16 @@ def test_p21_keys_of_replicas_that_left_count_for_nothing(trio: Trio, cluster: C
     trio.reach(trio.post("f") + 1)
 
 
+def of_log(trio: Trio) -> str:
+    """The public key of the log itself, as that of a replica d."""
+    public = bytes([4]) + base64.b64decode(trio.vkey.split("+", 2)[2])[1:]
+    name = trio.vkeys["a"].split("+")[0].removesuffix("/a") + "/d"
+    id = hashlib.sha256(name.encode() + b"\n" + public).hexdigest()[:8]
+    return f"{name}+{id}+{base64.b64encode(public).decode()}"
+
+
 def test_p21_what_can_be_no_set_is_refused(trio: Trio, tmp_path: Path) -> None:
-    """Too few, a key twice, another log's key, a set of which no majority answers: nothing is written, and work goes on."""
+    """Too few, a key twice, the log's key, another log's key, a name that is nobody's, a set of which no majority answers: nothing is written, and work goes on."""
     elsewhere = "other.example/replicas/d+" + trio.vkeys["c"].split("+", 1)[1]
     wrong: list[tuple[dict[str, Any], str]] = [
         ({"remove": ["c"]}, "3 to 7 are needed"),
@@ -245,6 +254,8 @@ def test_p21_what_can_be_no_set_is_refused(trio: Trio, tmp_path: Path) -> None:
         ({"add": [{"name": "d", "vkey": "nonsense"}]}, "`countersign replica key` prints a key"),
         ({"add": [{"name": "d", "vkey": elsewhere}]}, "add: d"),
         ({}, "Nothing to change"),
+        ({"remove": ["zz"]}, "zz is no replica. There are: a, b, c."),
+        ({"add": [{"name": "d", "vkey": of_log(trio)}]}, "has the public key of the log of acme"),
     ]
     for body, words in wrong:
         answer = change(trio["a"], body)

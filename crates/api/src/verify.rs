@@ -239,9 +239,11 @@ impl Given {
             from = from.or(Some(path.as_path()));
             given.documented = true;
         }
+        let mut proven = Vec::new();
         for (place, members) in changed {
-            given.take_changes(&place, &members, judge.as_mut())?;
+            proven.extend(given.take_changes(&place, &members)?);
         }
+        judge.as_mut().map_or(Ok(()), |judge| judge.follow(&proven))?;
         given.judge = judge.map(Rc::new);
         Ok(given)
     }

@@ -5,6 +5,7 @@
 mod acts;
 mod claim;
 mod entries;
+mod following;
 mod keys;
 mod members;
 pub mod part;
@@ -17,8 +18,9 @@ mod whole;
 
 pub use claim::{Claim, Unconnected};
 pub use entries::Entries;
+pub use following::{Following, Step};
 pub use keys::{DocumentedKey, DocumentedMembers, KeysDocument, Named, Trust, Trusted, trust};
-pub use members::{ProvenChange, change_of, changes};
+pub use members::{NamedSets, ProvenChange, change_of, changes};
 pub use payload::{Erased, Standing, disclosed_names};
 pub use summary::{Summary, ToldEarly};
 pub use whole::{Export, export};
@@ -32,6 +34,7 @@ use crate::{
         merkle::{Edge, FullTile, Hash, leaf_hash, verify_consistency},
         note::{self, Vkey},
         receipt::{self, Receipt},
+        replicas,
     },
     time::Nanos,
 };
@@ -165,14 +168,33 @@ impl Error {
 
 /// Verifies a checkpoint: a key that signs trees of its size must have signed it.
 pub fn checkpoint(text: &str, trusted: &[Trusted]) -> Result<Checkpoint, Error> {
-    let keys: Vec<Vkey> = trusted.iter().map(|key| key.vkey.clone()).collect();
-    in_range(checkpoint::open(text, &keys)?, trusted)
+    in_range(text, trusted, |keys| checkpoint::open(text, keys))
 }
 
-fn in_range(opened: checkpoint::Opened, trusted: &[Trusted]) -> Result<Checkpoint, Error> {
-    let size = opened.checkpoint.size;
-    let fits = opened.signers.iter().any(|at| trusted[*at].signs(size));
-    if fits { Ok(opened.checkpoint) } else { Err(Error::KeyOutOfRange { size }) }
+/// Opens a note with the keys that sign trees of its size. A key is known for its sizes alone: what it signed of others, rightly or
+/// wrongly, is ignored as an unknown key's line.
+fn in_range<E: Into<Error>>(
+    note: &str,
+    trusted: &[Trusted],
+    open: impl Fn(&[Vkey]) -> Result<checkpoint::Opened, E>,
+) -> Result<Checkpoint, Error> {
+    let keys = |of: &dyn Fn(&Trusted) -> bool| -> Vec<Vkey> {
+        trusted.iter().filter(|key| of(key)).map(|key| key.vkey.clone()).collect()
+    };
+    let size = replicas::size_of(note);
+    let known = keys(&|key| key.signs(size));
+    let opened = open(&known).map_err(Into::into);
+    let Err(
+        Error::Checkpoint(note::Error::Unsigned { .. })
+        | Error::Receipt(receipt::Error::Checkpoint(note::Error::Unsigned { .. })),
+    ) = &opened
+    else {
+        return opened.map(|opened| opened.checkpoint);
+    };
+    match open(&keys(&|_| true)) {
+        Ok(_) => Err(Error::KeyOutOfRange { size }),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// A consistency proof as `T/proofs/consistency` serves it. It may grow: unknown members are ignored.
@@ -223,8 +245,7 @@ pub struct Verified {
 /// Verifies a receipt: signature, range of the key, inclusion, and that the entry belongs to this log.
 pub fn receipt(text: &str, trusted: &[Trusted]) -> Result<Verified, Error> {
     let receipt = Receipt::parse(text)?;
-    let keys: Vec<Vkey> = trusted.iter().map(|key| key.vkey.clone()).collect();
-    let checkpoint = in_range(receipt.verify(&keys)?, trusted)?;
+    let checkpoint = in_range(&receipt.checkpoint, trusted, |keys| receipt.verify(keys))?;
     let (index, origin) = (receipt.index, &checkpoint.origin);
     is_of_log(index, &receipt.entry, origin).map_err(|what| Error::Entry { index, what })?;
     Ok(Verified { receipt, checkpoint })

@@ -10,7 +10,13 @@ use crate::{
     tenants,
     terminal::{dim, say, strong},
 };
-use ledger::{atomic, ident::Ident, journal::Journal, log::note::Vkey, system::Command};
+use ledger::{
+    atomic,
+    ident::Ident,
+    journal::Journal,
+    log::{members::MemberSet, note::Vkey},
+    system::Command,
+};
 use serde_json::json;
 use std::sync::Arc;
 
@@ -90,8 +96,8 @@ async fn create(
 fn first_policy(app: &App, vkey: &str) -> Option<String> {
     let key = Vkey::parse(vkey).ok()?;
     let replicas = app.config.file.replica.as_ref().map(Setup::members).transpose().ok()?;
-    let replicas = replicas.unwrap_or_default();
-    crate::witness::first_policy(&key, &replicas, &app.config.file.witness).ok()
+    let replicas = replicas.map(MemberSet::first);
+    crate::witness::first_policy(&key, replicas.as_ref(), &app.config.file.witness).ok()
 }
 
 /// Makes a replica: posts an existing journal again with the tenant's keys.

@@ -9,8 +9,12 @@ use crate::{
     witness,
 };
 use ledger::{
-    log::{members::Member, note::Vkey, policy::Policy},
-    verify::{self, KeysDocument, ProvenChange},
+    log::{
+        members::MemberSet,
+        note::Vkey,
+        policy::{self, Policy},
+    },
+    verify::{self, Following, KeysDocument, range},
 };
 use std::path::Path;
 
@@ -29,27 +33,20 @@ pub fn run(command: &LogCommand) -> Result<(), Failed> {
         return Err(Failed::new(EXIT_CONFIG, wrong.join("\n")));
     }
     let replicas = file.replica.as_ref().map(Setup::members).transpose();
-    let replicas = replicas.map_err(|why| Failed::new(EXIT_CONFIG, why))?.unwrap_or_default();
+    let replicas = replicas.map_err(|why| Failed::new(EXIT_CONFIG, why))?.map(MemberSet::first);
     let key = self::key(key)?;
-    let policy = |replicas: &[Member]| {
-        let policy = witness::first_policy(&key, replicas, &file.witness);
-        policy.map_err(|why| Failed::new(EXIT_FAILED, why))
+    let replicas = match (replicas, keys) {
+        (Some(first), Some(path)) => Some(in_force(&key, first, path)?),
+        (first, _) => first,
     };
-    let first = policy(&replicas)?;
-    let in_force = match keys {
-        Some(path) => in_force(&key, (&first, replicas), path).and_then(|now| policy(&now))?,
-        None => first,
-    };
-    say(in_force.trim_end());
+    let policy = witness::first_policy(&key, replicas.as_ref(), &file.witness);
+    say(policy.map_err(|why| Failed::new(EXIT_FAILED, why))?.trim_end());
     Ok(())
 }
 
-/// The replicas to which the changes in a keys document lead from the first ones, each verified.
-fn in_force(
-    key: &Vkey,
-    (first, mut replicas): (&str, Vec<Member>),
-    path: &Path,
-) -> Result<Vec<Member>, Failed> {
+/// The replicas to which the changes in a keys document lead from those of the configuration, each verified. They may be from before
+/// the given key: the keys that lead to it are the document's own, and each step is cosigned by the replicas before it.
+fn in_force(key: &Vkey, first: MemberSet, path: &Path) -> Result<MemberSet, Failed> {
     let wrong =
         |why: String| Failed::new(EXIT_UNREADABLE, format!("--keys: {}: {why}", path.display()));
     let bytes = ledger::atomic::read(path, KEYS_BYTES_MAX);
@@ -57,17 +54,16 @@ fn in_force(
     let bytes = bytes.ok_or_else(|| wrong("no such file".into()))?;
     let document: KeysDocument = serde_json::from_slice(&bytes)
         .map_err(|error| wrong(format!("no keys document: {error}")))?;
-    let trust = verify::trust(key, Some(&document)).map_err(|error| wrong(error.to_string()))?;
-    let changes = verify::changes(&document.members, &trust.keys);
-    let mut policy = Policy::parse(first.as_bytes()).map_err(|error| wrong(error.to_string()))?;
-    for ProvenChange { change, verified } in changes.map_err(|error| wrong(error.to_string()))? {
-        let sets = (&change.before.members[..], &change.members[..]);
-        let followed = policy.follow(sets, &verified.receipt.checkpoint);
-        let followed =
-            followed.map_err(|error| wrong(format!("change {}: {error}", change.version)))?;
-        (policy, replicas) = (followed.policy, change.members);
-    }
-    Ok(replicas)
+    verify::trust(key, Some(&document)).map_err(|error| wrong(error.to_string()))?;
+    let keys = range::trust_of_itself(&document).map_err(|error| wrong(error.to_string()))?;
+    let changes = verify::changes(&document.members, &keys);
+    let changes = changes.map_err(|error| wrong(error.to_string()))?;
+    let policy = policy::first(&[], Some(&first), &[]);
+    let policy = Policy::parse(policy.as_bytes()).map_err(|error| wrong(error.to_string()))?;
+    let mut following = Following::new(policy, key.name());
+    following.follow(&changes).map_err(wrong)?;
+    following.at(u64::MAX).map_err(|why| wrong(why.to_owned()))?;
+    Ok(following.steps().last().map_or(first, |step| step.set.clone()))
 }
 
 /// Reads a public key, or the file that holds it.

@@ -8,7 +8,7 @@ use ledger::{
     log::{checkpoint::Checkpoint, merkle::Hash, receipt::Receipt},
     system::policy::{BundleEntry, PartAt},
     verify::{
-        self, Erased, KeysDocument, Trusted,
+        self, Erased, KeysDocument, NamedSets, Trusted,
         part::{Bundle, Part},
         period::{self, Chain, Period, Range},
         range::OfItself,
@@ -64,6 +64,8 @@ pub struct Log<'f> {
     pub(super) read: Read,
     /// Its tenant.
     pub tenant: String,
+    /// Its replicas, as the log names them itself.
+    pub members: NamedSets,
 }
 
 impl<'f> Log<'f> {
@@ -92,7 +94,8 @@ impl<'f> Log<'f> {
         let is_over = is_over.map_err(|error| told(&trouble, error))?;
         let (period, disclose) = (request.period, request.disclose);
         let of = OfItself::read(&part, &chain, (&trusted, &note));
-        let OfItself { keys, erased, tenant } = of.map_err(|error| told(&trouble, error))?;
+        let OfItself { keys, erased, tenant, members } =
+            of.map_err(|error| told(&trouble, error))?;
         Ok(Self {
             files,
             part,
@@ -107,6 +110,7 @@ impl<'f> Log<'f> {
             disclose,
             read: Read::default(),
             tenant,
+            members,
         })
     }
 

@@ -79,8 +79,10 @@ pub async fn create_tenant(
     let (members, missing) = founded.unwrap_or_default();
     let missing = missing.into_iter().map(Missing::from).collect();
     let policy = log_key.filter(|_| !members.is_empty());
-    let policy =
-        policy.and_then(|key| witness::first_policy(key, &members, &app.config.file.witness).ok());
+    // The genesis of the log names them: its set 0.
+    let first = MemberSet::first(members);
+    let witnesses = &app.config.file.witness;
+    let policy = policy.and_then(|key| witness::first_policy(key, Some(&first), witnesses).ok());
     let (tenant, origin) = (name.to_string(), tenant.origin.clone());
     let made = MadeTenant { tenant, origin, vkey, key, policy, missing };
     Ok((StatusCode::CREATED, Json(made)))

@@ -24,7 +24,7 @@ use ledger::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 /// How the replicas stand.
 #[derive(Serialize, utoipa::ToSchema)]
@@ -146,6 +146,8 @@ pub async fn change(
     let add = add?;
     let _alone = app.slow.lock().await;
     let tenants = app.ledger.tenants();
+    is_known(&tenants, &change.remove)?;
+    is_nobody_else(&app, &tenants, &add)?;
     // Every log is checked before the first one is changed.
     let mut wanted = Vec::with_capacity(tenants.len());
     for tenant in tenants.iter().filter(|tenant| !tenant.is_deleted()) {
@@ -194,6 +196,50 @@ fn told(
             lack.join(" ")
         ),
     ))
+}
+
+/// Refuses names that are, and were, those of no replica: somebody mistyped. One that left already may be named again, because a
+/// change that was interrupted is repeated.
+fn is_known(tenants: &[Arc<Tenant>], remove: &[Ident]) -> Result<(), Problem> {
+    let (mut ever, mut now) = (BTreeSet::new(), BTreeSet::new());
+    for replica in tenants.iter().filter_map(|tenant| tenant.replica()) {
+        let names = |set: &MemberSet| {
+            set.members.iter().map(|one| one.name.clone()).collect::<Vec<Ident>>()
+        };
+        ever.extend(replica.sets().iter().flat_map(names));
+        now.extend(names(&replica.set()));
+    }
+    let unknown = remove.iter().find(|name| !ever.contains(*name));
+    let Some(unknown) = unknown.filter(|_| !now.is_empty()) else { return Ok(()) };
+    let names: Vec<String> = now.iter().map(ToString::to_string).collect();
+    let detail = format!("remove: {unknown} is no replica. There are: {}.", names.join(", "));
+    Err(Problem::new(Code::BadRequest, detail))
+}
+
+/// Refuses keys that count as somebody else already: of a log, or of a witness that this server asks.
+fn is_nobody_else(app: &App, tenants: &[Arc<Tenant>], add: &[Member]) -> Result<(), Problem> {
+    for member in add {
+        let is_it = |public: &[u8; 32]| public == member.key.public_bytes();
+        let of_log = |tenant: &&Arc<Tenant>| {
+            tenant.published().keys.log.iter().any(|key| is_it(key.vkey.0.public_bytes()))
+        };
+        let witness = app.config.file.witness.iter().find(|(_, witness)| {
+            Cosigner::parse(&witness.vkey).is_ok_and(|key| is_it(key.public_bytes()))
+        });
+        let of = match (tenants.iter().find(of_log), witness) {
+            (Some(tenant), _) => format!("the log of {}", tenant.name),
+            (None, Some((name, _))) => format!("the witness {name}"),
+            (None, None) => continue,
+        };
+        return Err(Problem::new(
+            Code::BadRequest,
+            format!(
+                "add: {} has the public key of {of}: one key would count twice. `countersign replica key` makes one of its own.",
+                member.name
+            ),
+        ));
+    }
+    Ok(())
 }
 
 fn new_member(new: &NewReplica) -> Result<Member, Problem> {

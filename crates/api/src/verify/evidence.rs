@@ -198,6 +198,7 @@ pub(super) fn read(
     let at = format!("{place}/proof/checkpoint");
     let signed = given.take_checkpoint(&at, &log.note)?;
     given.signed_by(&at, &log.keys)?;
+    given.cosigned_by_its_own(&at, signed.size, &log.members)?;
     for (path, later) in log.erased_later() {
         let at = format!("{place}/proof/{path}");
         given.later_receipt(&at, &later.receipt)?;

@@ -128,7 +128,8 @@ pub(super) fn read(folder: &Path, given: &mut Given) -> Result<Whole, Failure> {
 /// Compares everything else with the whole log: each root, entry and range, and each signature with the keys
 /// that the log itself names.
 pub(super) fn compare(whole: &Whole, given: &mut Given) -> Result<(), Failure> {
-    let Export { checkpoint, keys, .. } = &whole.export;
+    let Export { checkpoint, keys, members, .. } = &whole.export;
+    given.cosigned_by_its_own(&whole.place, checkpoint.size, members)?;
     let compared = given.claim.export(&whole.place, checkpoint, &whole.files);
     compared.map_err(|error| contradiction(&error))?;
     given.signed_by(&whole.place, keys)

@@ -3,7 +3,6 @@
 use super::{
     Failure, Given, contradiction,
     file::{self, Form},
-    policy::Judge,
     refused,
 };
 use ledger::{
@@ -37,13 +36,12 @@ pub(super) fn agree(one: &[Trusted], other: &[Trusted]) -> bool {
 }
 
 impl Given {
-    /// Verifies the changes of the replicas that a keys document proves, and has the policy follow them.
+    /// Verifies the changes of the replicas that a keys document proves.
     pub(super) fn take_changes(
         &mut self,
         place: &str,
         members: &[DocumentedMembers],
-        judge: Option<&mut Judge>,
-    ) -> Result<(), Failure> {
+    ) -> Result<Vec<ProvenChange>, Failure> {
         let changes = verify::changes(members, &self.keys);
         let changes = changes.map_err(|error| refused(place, &error))?;
         for ProvenChange { change, verified } in &changes {
@@ -52,6 +50,6 @@ impl Given {
             let (index, entry) = (verified.receipt.index, &verified.receipt.entry);
             self.entries.take(&place, index, entry).map_err(|error| contradiction(&error))?;
         }
-        judge.map_or(Ok(()), |judge| judge.follow(place, &changes))
+        Ok(changes)
     }
 }

@@ -12,7 +12,7 @@ use ledger::{
         note::Vkey,
         policy::{Judged, Policy},
     },
-    verify::{self, ProvenChange, Verified},
+    verify::{self, Following, NamedSets, ProvenChange, Step, Verified},
 };
 use std::{
     cell::RefCell,
@@ -26,9 +26,8 @@ pub(super) const CARRIED: &str = "tlog-policy";
 /// The verifier's policy, and what it said of each checkpoint.
 pub(super) struct Judge {
     place: String,
-    policy: Policy,
-    /// The policies after each change of the replicas that was followed, by the leaf index of the change.
-    later: Vec<(u64, Policy)>,
+    /// The policy from size to size.
+    following: Following,
     /// What was followed, a line each.
     steps: Vec<String>,
     said: RefCell<BTreeMap<(u64, String), Judged>>,
@@ -48,43 +47,20 @@ impl Judge {
             );
             return Err(refused(&place, &what));
         }
-        let (later, steps) = (Vec::new(), Vec::new());
-        Ok(Some(Self { place, policy, later, steps, said: RefCell::default() }))
+        let following = Following::new(policy, key.name());
+        Ok(Some(Self { place, following, steps: Vec::new(), said: RefCell::default() }))
     }
 
-    /// Follows the changes of the replicas in the keys document at `place`, from the replicas that the policy names.
-    pub(super) fn follow(&mut self, place: &str, changes: &[ProvenChange]) -> Result<(), Failure> {
-        let known = self.later.last().map_or(0, |(index, _)| *index);
-        let begins = |one: &&ProvenChange| {
-            !self.later.is_empty() || self.policy.knows(&one.change.before.members)
-        };
-        let is_new = |one: &&ProvenChange| one.verified.receipt.index > known;
-        let from = changes.iter().position(|one| begins(&one) && is_new(&one));
-        for ProvenChange { change, verified } in &changes[from.unwrap_or(changes.len())..] {
-            let now = self.later.last().map_or(&self.policy, |(_, policy)| policy);
-            let sets = (&change.before.members[..], &change.members[..]);
-            let followed = now.follow(sets, &verified.receipt.checkpoint);
-            let followed = followed.map_err(|error| {
-                let what = format!(
-                    "change {} of the replicas (entry {}) can't be followed: {error}",
-                    change.version, verified.receipt.index
-                );
-                refused(place, &what)
-            })?;
-            let by = |judged: &Judged| {
-                judged.by.iter().map(|by| by.name.as_str()).collect::<Vec<_>>().join(", ")
-            };
+    /// Follows the changes of the replicas that all keys documents prove, from the replicas that the policy names.
+    pub(super) fn follow(&mut self, changes: &[ProvenChange]) -> Result<(), Failure> {
+        self.following.follow(changes).map_err(|what| refused(&self.place, &what))?;
+        if let Some(version) = self.following.taken_for() {
             self.steps.push(format!(
-                "replicas changed in entry {} to version {}: {}; agreed at size {} by {} of those before, and {} of the new ones",
-                verified.receipt.index,
-                change.version,
-                change.set(0).names(),
-                verified.checkpoint.size,
-                by(&followed.before),
-                by(&followed.after)
+                "the policy does not say which set its replicas are: they were taken for version {version}, the newest in the keys \
+                 document that fits. `countersign log policy` says it, in the name of the group"
             ));
-            self.later.push((verified.receipt.index, followed.policy));
         }
+        self.steps.extend(self.following.steps().iter().map(said_of));
         Ok(())
     }
 
@@ -95,19 +71,48 @@ impl Judge {
 
     /// Judges a checkpoint that the log has signed.
     fn judge(&self, place: &str, note: &str, checkpoint: &Checkpoint) -> Result<(), Failure> {
-        let later = self.later.iter().rfind(|(index, _)| *index < checkpoint.size);
-        let policy = later.map_or(&self.policy, |(_, policy)| policy);
+        let (size, own) = (checkpoint.size, &self.place);
+        let policy = self.following.at(size).map_err(|why| {
+            let what = format!("the policy {own} can't judge the checkpoint of size {size}: {why}");
+            refused(place, &what)
+        })?;
         let judged = policy.judge(note).map_err(|error| refused(place, &error))?;
         if !judged.met {
-            let (size, policy) = (checkpoint.size, &self.place);
             let what = format!(
-                "the policy {policy} is not met by the checkpoint of size {size}: {judged}. A later checkpoint may have more cosignatures: ask for it (`?witnessed=true`). If the replicas have changed since the policy was made, give the newest keys document (--keys)"
+                "the policy {own} is not met by the checkpoint of size {size}: {judged}. A later checkpoint may have more cosignatures: ask for it (`?witnessed=true`). If the replicas have changed since the policy was made, give the newest keys document (--keys)"
             );
             return Err(refused(place, &what));
         }
-        self.said.borrow_mut().insert((checkpoint.size, checkpoint.root.to_string()), judged);
+        self.said.borrow_mut().insert((size, checkpoint.root.to_string()), judged);
         Ok(())
     }
+
+    /// Compares the replicas by which checkpoints of up to `size` were judged with those that the log itself names, as the entries
+    /// at `place` say: all up to that size.
+    fn reconcile(&self, place: &str, size: u64, named: &NamedSets) -> Result<(), Failure> {
+        for (judged, _) in self.said.borrow().keys().filter(|(judged, _)| *judged <= size) {
+            self.following.reconcile(*judged, named.sets()).map_err(|why| {
+                refused(place, &format!("the checkpoint of size {judged}: {why}"))
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// A change that was followed, in words.
+fn said_of(step: &Step) -> String {
+    let by = |judged: &Judged| {
+        judged.by.iter().map(|by| by.name.as_str()).collect::<Vec<_>>().join(", ")
+    };
+    format!(
+        "replicas changed in entry {} to version {}: {}; agreed at size {} by {} of those before, and {} of the new ones",
+        step.set.index,
+        step.set.version,
+        step.set.names(),
+        step.size,
+        by(&step.before),
+        by(&step.after)
+    )
 }
 
 impl Judge {
@@ -145,6 +150,16 @@ impl Given {
         }
         self.keep_note(place, text, checkpoint);
         Ok(())
+    }
+
+    /// Compares the replicas that the log itself names with those by which the policy judged.
+    pub(super) fn cosigned_by_its_own(
+        &self,
+        place: &str,
+        size: u64,
+        named: &NamedSets,
+    ) -> Result<(), Failure> {
+        self.judge.as_ref().map_or(Ok(()), |judge| judge.reconcile(place, size, named))
     }
 
     /// Verifies a receipt that only explains what is missing, from after the checkpoint that counts. The policy does not judge

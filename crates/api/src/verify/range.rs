@@ -142,6 +142,7 @@ pub(super) fn read(folder: &Path, given: &mut Given) -> Result<Verified, Failure
     });
     let ranged = ranged.map_err(told)?;
     given.signed_by(&at("checkpoint"), &ranged.keys)?;
+    given.cosigned_by_its_own(&at("checkpoint"), checkpoint.size, &ranged.members)?;
     let mut erased = ranged.erased.clone();
     erased.add(given.entries.erased());
     let mut lines = 0;

@@ -6,7 +6,7 @@ use ledger::{
     ident::Ident,
     log::{
         cosignature::Cosigner,
-        members::Member,
+        members::MemberSet,
         note::Vkey,
         policy::{self, Log},
     },
@@ -89,7 +89,7 @@ pub fn mistakes(witnesses: &BTreeMap<String, Setup>) -> Vec<String> {
 /// The first policy of a log: its key, its own replicas, and these witnesses.
 pub fn first_policy(
     log: &Vkey,
-    replicas: &[Member],
+    replicas: Option<&MemberSet>,
     witnesses: &BTreeMap<String, Setup>,
 ) -> Result<String, String> {
     let tenant = log.name().split_once("/tenants/").and_then(|(_, rest)| rest.split('/').next());

@@ -129,4 +129,16 @@ mod tests {
         );
         check(r#"{"columns":["filename","ward_name_code"],"anonymized":true}"#, None);
     }
+
+    #[test]
+    fn p7_a_text_that_a_sign_turns_round_is_named() {
+        let said = |params: &str| turned(&json::parse_kept(params.as_bytes()).unwrap());
+        let turning = said(r#"{"mail":{"attachment":"plan_\u202efdp.scr"},"to":["a"]}"#).unwrap();
+        assert!(
+            turning.ends_with("attachment is \u{201c}plan_\\u{202e}fdp.scr\u{201d}."),
+            "{turning}"
+        );
+        // Texts that are written from right to left need no such sign.
+        assert_eq!(said(r#"{"attachment":"برنامج.pdf","note":"a\u200fb"}"#), None);
+    }
 }

@@ -124,6 +124,12 @@ pub fn key_name(origin: &str, replica: &str) -> String {
     format!("{host}/replicas/{replica}")
 }
 
+/// True if the name of a key is that of a replica of this log's operator. A step to other replicas touches no other key.
+pub fn is_replica(key_name: &str, origin: &str) -> bool {
+    let replica = key_name.strip_prefix(&self::key_name(origin, ""));
+    replica.is_some_and(|name| !name.is_empty())
+}
+
 /// A cosigner's key as text in JSON.
 mod cosigner_text {
     use super::Cosigner;
@@ -204,5 +210,11 @@ mod tests {
     fn a_key_is_named_after_the_log() {
         let origin = "log.example.com/v1/tenants/acme/logs/1";
         assert_eq!(key_name(origin, "d"), "log.example.com/replicas/d");
+        let check = |name: &str, fits: bool| assert_eq!(is_replica(name, origin), fits, "{name}");
+        check("log.example.com/replicas/d", true);
+        check("log.example.com/replicas/", false);
+        check("log.example.com/witness", false);
+        check("log.example.com.evil.example/replicas/d", false);
+        check("witness.example.org/replicas/d", false);
     }
 }

@@ -2,10 +2,12 @@
 //!
 //! Read strictly, from bytes: names are octets and no text. Every mistake has its line.
 
+mod anchor;
 mod first;
 mod follow;
 mod read;
 
+pub use anchor::Anchor;
 pub use first::first;
 pub use follow::{Followed, NotFollowed};
 

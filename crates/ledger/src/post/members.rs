@@ -21,8 +21,10 @@ impl Log {
     ) -> Option<u64> {
         let change: MembersChange = read(&message.body)?;
         let last = self.keys.members.last();
+        // Whoever has the log's key must not count as a replica too.
+        let is_log = self.keys.log.iter().any(|key| change.has_key(key.vkey.0.public_bytes()));
         let fits = change.follows(last, &self.origin) && self.is_earlier(change.reason.as_ref());
-        if !fits {
+        if !fits || is_log {
             return None;
         }
         let index = self.append_plain(changes, (Kind::Members, origin), message, subject)?;

@@ -39,20 +39,35 @@ pub struct Before {
 impl MembersChange {
     /// True if it can be posted in the log of this origin after `last`, the set that an entry named last.
     pub fn follows(&self, last: Option<&MemberSet>, origin: &str) -> bool {
+        self.before.version == last.map_or(0, |last| last.version)
+            && last.is_none_or(|last| last.members == self.before.members)
+            && self.is_sound(origin)
+    }
+
+    /// True if it is a change in the log of this origin, whatever was before it. Every key of both sets is named as this log's
+    /// replicas are: a change is never about a key of somebody else, whom a verifier may have chosen as a witness.
+    pub fn is_sound(&self, origin: &str) -> bool {
         let in_order = |all: &[Member]| all.windows(2).all(|two| two[0].name < two[1].name);
         let (new, old) = (&self.members, &self.before.members);
-        let is_named = |member: &Member| {
-            old.contains(member)
-                || member.key.name() == members::key_name(origin, member.name.as_str())
+        let is_named =
+            |member: &Member| member.key.name() == members::key_name(origin, member.name.as_str());
+        // A cosignature does not cover the name of its key: one key under two names would count for both.
+        let is_renamed = |member: &Member| {
+            let is_it = |other: &Member| other.key.public_bytes() == member.key.public_bytes();
+            old.iter().any(|other| other != member && is_it(other))
         };
         self.v == 1
-            && self.before.version == last.map_or(0, |last| last.version)
-            && last.is_none_or(|last| last.members == *old)
-            && self.version == self.before.version + 1
+            && self.version.checked_sub(1) == Some(self.before.version)
             && self.version <= CHANGES_MAX
             && [new, old].iter().all(|all| in_order(all) && members::mistake(all).is_none())
-            && new.iter().all(is_named)
+            && new.iter().chain(old).all(is_named)
+            && !new.iter().any(is_renamed)
             && new != old
+    }
+
+    /// True if one of the new members has this public key.
+    pub fn has_key(&self, public: &[u8; 32]) -> bool {
+        self.members.iter().any(|member| member.key.public_bytes() == public)
     }
 
     /// The set that it puts in force, named by the entry at `index`.
@@ -126,7 +141,12 @@ mod tests {
         check(&of(vec![member("a"), member("b"), copied]), None, false);
         let elsewhere = CosignerKey::new("other.example/replicas/d", &[7; 32]).public().clone();
         let elsewhere = Member { name: Ident::new("d").unwrap(), key: elsewhere };
-        check(&of(vec![member("a"), member("b"), elsewhere]), None, false);
+        check(&of(vec![member("a"), member("b"), elsewhere.clone()]), None, false);
+        let foreign = Before { version: 0, members: vec![member("a"), member("b"), elsewhere] };
+        check(&MembersChange { before: foreign, ..change() }, None, false);
+        let renamed = CosignerKey::new(&members::key_name(ORIGIN, "d"), &[b'c'; 32]);
+        let renamed = Member { name: Ident::new("d").unwrap(), key: renamed.public().clone() };
+        check(&of(vec![member("a"), member("b"), renamed]), None, false);
         check(&MembersChange { v: 2, ..change() }, None, false);
         check(&MembersChange { version: 2, ..change() }, None, false);
     }

@@ -159,6 +159,11 @@ impl Named {
         Ok(())
     }
 
+    /// True if this is the public key of one of them.
+    pub(super) fn has(&self, public: &[u8; 32]) -> bool {
+        self.0.iter().any(|key| key.vkey.public_bytes() == public)
+    }
+
     /// The trusted keys for a log of `size` entries whose whole content is known: those that it names, from
     /// the given one on, and those to which a newer document hands over. If the document knows less, the log
     /// counts.

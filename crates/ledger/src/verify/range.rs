@@ -1,7 +1,7 @@
 //! A contiguous range of a log on its own: every entry of it, proven under one checkpoint, and every system entry of the log.
 
 use super::{
-    Erased, Error, KeysDocument, Summary, Trusted, checkpoint,
+    Erased, Error, KeysDocument, NamedSets, Summary, Trusted, checkpoint,
     keys::Named,
     part::Part,
     period::{Chain, Follow, Range},
@@ -24,6 +24,8 @@ pub struct OfItself {
     pub erased: Erased,
     /// Its tenant.
     pub tenant: String,
+    /// Its replicas.
+    pub members: NamedSets,
 }
 
 /// A range that verifies.
@@ -39,6 +41,8 @@ pub struct Ranged {
     pub erased: Erased,
     /// Number of system entries of the log.
     pub system: u64,
+    /// Its replicas, as the log names them itself.
+    pub members: NamedSets,
 }
 
 impl OfItself {
@@ -64,6 +68,7 @@ impl OfItself {
                     }
                 }
                 Kind::Key => named.key(view),
+                Kind::Members => of.members.take((*index, view), origin, &named),
                 Kind::Erasure => of.erased.take(*index, view).map(drop),
                 Kind::Retention | Kind::Prune => {
                     of.erased.expire(view);
@@ -98,7 +103,7 @@ pub fn range<R: Fn(&str) -> Option<Vec<u8>>>(
         let place = format!("entries {} to {}", range.begin, range.end);
         return Err(Error::export(place, "no range of this log"));
     }
-    let OfItself { keys, erased, tenant } = OfItself::read(part, chain, (trusted, note))?;
+    let OfItself { keys, erased, tenant, members } = OfItself::read(part, chain, (trusted, note))?;
     let mut follow = Follow::new(chain, range);
     if let Some(before) = range.begin.checked_sub(1) {
         part.with(before, |view| follow.before(before, view))?;
@@ -128,5 +133,5 @@ pub fn range<R: Fn(&str) -> Option<Vec<u8>>>(
         }
     }
     let system = chain.entries.len() as u64;
-    Ok(Ranged { checkpoint: part.signed().clone(), keys, summary, erased, system })
+    Ok(Ranged { checkpoint: part.signed().clone(), keys, summary, erased, system, members })
 }

@@ -8,7 +8,7 @@ mod named;
 mod opened;
 mod pruned;
 
-use super::{Erased, Error, Summary, Trusted, Walk, checkpoint, keys::Named};
+use super::{Erased, Error, NamedSets, Summary, Trusted, Walk, checkpoint, keys::Named};
 use crate::{
     entry::{Kind, View},
     event::is_reserved_tool,
@@ -41,6 +41,8 @@ pub struct Export {
     pub summary: Summary,
     /// What was erased.
     pub erased: Erased,
+    /// Its replicas, as its own entries name them.
+    pub members: NamedSets,
 }
 
 /// What the entries so far say about their own log.
@@ -49,6 +51,7 @@ struct Told {
     origin: String,
     tenant: String,
     keys: Named,
+    members: NamedSets,
     erased: Erased,
     /// Of each entry that names another one by its leaf hash: its index, the index of the other, and the leaf hash.
     named: Vec<(u64, u64, String)>,
@@ -122,6 +125,7 @@ impl Told {
         self.histories.take(index, view)?;
         match view.kind {
             Kind::Key => self.keys.key(view),
+            Kind::Members => self.members.take((index, view), &self.origin, &self.keys),
             Kind::Incident if !post::note_incident(&mut self.incidents, index, view) => {
                 Err("not an incident entry that can be here")
             }
@@ -356,8 +360,8 @@ pub fn export(
     pruned::roots_are_as_named(&told.pruned, walk.edge(), &mut read)?;
     let keys = names_itself(&told, &signed, trusted)?;
     checkpoint(checkpoint_text, &keys)?;
-    let Told { erased, .. } = told;
-    Ok(Export { checkpoint: signed, keys, summary: walk.summary().clone(), erased })
+    let Told { erased, members, .. } = told;
+    Ok(Export { checkpoint: signed, keys, summary: walk.summary().clone(), erased, members })
 }
 
 /// The genesis must name the log of the checkpoint; the log names the keys that sign it.

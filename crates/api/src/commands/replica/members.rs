@@ -44,7 +44,7 @@ pub fn change(
         ));
     }
     warn(&dim(
-        "Nobody needs a new policy: `verify --policy` follows the change by the keys document, from the policy that it has.",
+        "Nobody needs a new policy, unless it asks for all replicas: `verify --policy` follows the change by the keys document, from the policy that it has.",
     ));
     Ok(())
 }

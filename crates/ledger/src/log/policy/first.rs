@@ -1,13 +1,16 @@
 //! The first policy of a log: what its operator proposes to those who verify.
 
-use super::Log;
-use crate::log::{cosignature::Cosigner, members::Member};
+use super::{Anchor, Log};
+use crate::log::{
+    cosignature::Cosigner,
+    members::{Member, MemberSet},
+};
 
 /// The first policy: the log's key, its own replicas and the witnesses that its server asks. A majority of the replicas and
-/// most of the witnesses must cosign.
+/// most of the witnesses must cosign. Replicas are a group of their own, whose name says which set they are.
 pub fn first(
     logs: &[Log],
-    replicas: &[Member],
+    replicas: Option<&MemberSet>,
     witnesses: &[(String, Cosigner, String)],
 ) -> String {
     let mut lines = vec![
@@ -19,19 +22,22 @@ pub fn first(
         format!("log {vkey}{url}")
     }));
     let mut needed = Vec::new();
-    if !replicas.is_empty() {
+    let group = replicas.map(|set| Anchor::of(set).to_string());
+    if let (Some(set), Some(group)) = (replicas, &group) {
         lines.push(
-            "# The log's own replicas: one operator's quorum, not independent witnesses.".into(),
+            "# The log's own replicas: one operator's quorum, not independent witnesses. `countersign verify` follows their changes from \
+             the set that the group's name says: leave it as it is."
+                .into(),
         );
         let by_name = |member: &Member| format!("replica-{}", member.name);
-        lines.extend(replicas.iter().map(|one| format!("witness {} {}", by_name(one), one.key)));
-        let names: Vec<String> = replicas.iter().map(by_name).collect();
-        lines.push(format!("group replicas {} {}", majority(names.len()), names.join(" ")));
-        needed.push("replicas");
+        lines.extend(set.members.iter().map(|one| format!("witness {} {}", by_name(one), one.key)));
+        let names: Vec<String> = set.members.iter().map(by_name).collect();
+        lines.push(format!("group {group} {} {}", set.majority(), names.join(" ")));
+        needed.push(group.as_str());
     }
     lines.extend(witnesses.iter().map(|(name, key, url)| format!("witness {name} {key} {url}")));
     match witnesses {
-        [] if replicas.is_empty() => {
+        [] if replicas.is_none() => {
             lines.push("# Nobody else cosigns: add witnesses, and name them here.".to_owned());
         }
         [] => {}
@@ -66,6 +72,8 @@ mod tests {
         log::{cosignature::CosignerKey, note::Signer, policy::Policy},
     };
 
+    const ORIGIN: &str = "log.example/v1/tenants/acme/logs/1";
+
     #[test]
     fn p21_the_first_policy_is_read_again() {
         let log = Log { vkey: Signer::new("log.example/l", &[1; 32]).vkey().clone(), url: None };
@@ -78,18 +86,25 @@ mod tests {
         let witness =
             |name: &str, seed| (name.to_owned(), key(seed), "https://w.example".to_owned());
         let two = [witness("a", 5), witness("w", 6)];
-        let check =
-            |replicas: &[Member], witnesses: &[(String, Cosigner, String)], quorum: &str| {
-                let text = first(std::slice::from_ref(&log), replicas, witnesses);
-                let policy = Policy::parse(text.as_bytes()).expect(&text);
-                assert_eq!(policy.quorum(), quorum, "{text}");
-                assert_eq!(policy.witnesses().count(), replicas.len() + witnesses.len());
-            };
-        check(&[], &[], "none");
-        check(&[], &two[..1], "a");
-        check(&[], &two, "witnesses");
-        check(&replicas, &[], "replicas");
-        check(&replicas, &two[..1], "all-of-them");
-        check(&replicas, &two, "all-of-them");
+        let check = |replicas: Option<&MemberSet>, witnesses: &[_], quorum: &str| {
+            let text = first(std::slice::from_ref(&log), replicas, witnesses);
+            let policy = Policy::parse(text.as_bytes()).expect(&text);
+            assert_eq!(policy.quorum(), quorum, "{text}");
+            let own = replicas.map_or(0, |set| set.members.len());
+            assert_eq!(policy.witnesses().count(), own + witnesses.len());
+            // The replicas are a group of their own, which says which set it is.
+            let known = replicas.is_none_or(|set| policy.knows(&set.members, ORIGIN));
+            let anchor = policy.anchor(ORIGIN).map(|(anchor, _)| anchor);
+            assert!(known && anchor == replicas.map(Anchor::of), "{text}");
+        };
+        let set = MemberSet::first(replicas.clone());
+        let later = MemberSet { version: 2, index: 1234, members: replicas };
+        check(None, &[], "none");
+        check(None, &two[..1], "a");
+        check(None, &two, "witnesses");
+        check(Some(&set), &[], "replicas-version-0");
+        check(Some(&set), &two[..1], "all-of-them");
+        check(Some(&set), &two, "all-of-them");
+        check(Some(&later), &[], "replicas-version-2-entry-1234");
     }
 }

@@ -1,6 +1,6 @@
 //! Reads the text of a policy, line by line.
 
-use super::{EACH_MAX, Error, Log, Named, POLICY_BYTES_MAX, Policy, What, shown};
+use super::{Anchor, EACH_MAX, Error, Log, Named, POLICY_BYTES_MAX, Policy, What, shown};
 use crate::log::{cosignature::Cosigner, note::Vkey};
 
 /// Longest name that is read, in octets.
@@ -102,6 +102,12 @@ impl Reading {
             digits => number(digits)
                 .ok_or("after a group's name comes `all`, `any` or a decimal number")?,
         };
+        if Anchor::read(name)?.is_some() {
+            let is_other = |named: &Named| matches!(Anchor::read(&named.name), Ok(Some(_)));
+            if self.named.iter().any(is_other) {
+                return Err("an earlier group has the name of a set of replicas".into());
+            }
+        }
         if count == 0 {
             return Err("a group has at least one member".into());
         }

@@ -115,6 +115,9 @@ fn p21_every_mistake_has_its_line() {
     check(&format!("witness a {a}\ngroup g 1 a a\n"), 2, "counts once");
     check(&format!("witness a {a}\ngroup g 1 a\ngroup h 1 a\n"), 3, "counts once");
     check("group g any g\nquorum g\n", 1, "no line before");
+    check(&format!("witness a {a}\ngroup replicas-version-1 any a\n"), 2, "is none");
+    let set = "group replicas-version-0 any";
+    check(&format!("witness a {a}\nwitness b {b}\n{set} a\n{set} b\n"), 4, "set of replicas");
     check(&format!("quorum a\nwitness a {a}\n"), 1, "no line before");
     check("quorum none\n\u{1}\n", 2, "0x01");
     check("quorum none\n\u{7f}\n", 2, "0x7f");
@@ -162,7 +165,7 @@ fn p21_the_first_policy_reads_back() {
         (vec![named("a", 2)], "a", false),
         (vec![named("a", 2), named("b", 3), named("c", 4)], "witnesses", false),
     ] {
-        let policy = Policy::parse(first(&logs, &[], &witnesses).as_bytes()).unwrap();
+        let policy = Policy::parse(first(&logs, None, &witnesses).as_bytes()).unwrap();
         assert_eq!((policy.logs(), policy.quorum().as_str()), (&logs[..], quorum));
         assert_eq!(policy.judge(&checkpoint()).unwrap().met, lone);
     }
