@@ -15,7 +15,7 @@ use axum::{
     extract::State,
     http::{HeaderMap, StatusCode},
 };
-use ledger::ident::Ident;
+use ledger::{ident::Ident, log::members::MemberSet};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::{
