@@ -68,6 +68,24 @@ pub(super) fn turned(params: &Value<'_>) -> Option<String> {
     ))
 }
 
+/// The first address (mail or link) with a letter that is easily taken for another one, in words. `None` if there is none. In prose such
+/// letters are a language; in an address they lead elsewhere.
+pub(super) fn disguised(params: &Value<'_>) -> Option<String> {
+    let leaves = fields::leaves(params);
+    let value = leaves.iter().find_map(|leaf| {
+        let text = resolve(params, leaf)?.as_str()?;
+        let is_address =
+            (text.contains('@') || text.contains("://")) && !text.contains(char::is_whitespace);
+        let named = foreign::name(text);
+        (is_address && named.contains("\\u{") && !text.contains(TURNING)).then_some((leaf, named))
+    });
+    let (leaf, named) = value?;
+    let (of, named) = (foreign::name(last(leaf)), fields::cut(&named, TURNED_CHARS_MAX));
+    Some(format!(
+        "An address has a letter that looks like another one: {of} is \u{201c}{named}\u{201d}."
+    ))
+}
+
 /// The contradiction in words. `None` if there is none.
 pub(super) fn contradiction(params: &Value<'_>) -> Option<String> {
     let leaves = fields::leaves(params);
@@ -140,5 +158,16 @@ mod tests {
         );
         // Texts that are written from right to left need no such sign.
         assert_eq!(said(r#"{"attachment":"برنامج.pdf","note":"a\u200fb"}"#), None);
+    }
+
+    #[test]
+    fn p7_an_address_with_a_letter_that_looks_like_another_is_named() {
+        let said = |params: &str| disguised(&json::parse_kept(params.as_bytes()).unwrap());
+        let mail = said(r#"{"deliver_to":"in@s\u0430nderson.example"}"#).unwrap();
+        assert!(
+            mail.ends_with("deliver_to is \u{201c}in@s\\u{430}nderson.example\u{201d}."),
+            "{mail}"
+        );
+        assert_eq!(said(r#"{"to":"in@sanderson.example","note":"s\u0430nd @ home"}"#), None);
     }
 }

@@ -165,7 +165,10 @@ fn warnings(
     let negative = money.is_some_and(|(minor, _)| *minor < 0).then(|| NEGATIVE.to_owned());
     let contradiction = params.and_then(claims::contradiction);
     let turned = params.and_then(claims::turned);
-    escaped.into_iter().chain(negative).chain(turned).chain(contradiction).collect()
+    // The title warns of its own letters.
+    let disguised = params.filter(|_| escaped.is_none()).and_then(claims::disguised);
+    let in_it = escaped.into_iter().chain(negative);
+    in_it.chain(turned).chain(disguised).chain(contradiction).collect()
 }
 
 impl Display {
