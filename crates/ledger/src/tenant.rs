@@ -1,6 +1,7 @@
 //! One tenant's log as all but the writer see it: what is published, whether it is halted and may append.
 
 mod ended;
+mod keys;
 mod outcomes;
 mod replica;
 
@@ -13,12 +14,12 @@ use crate::{
     ident::Ident,
     journal::{self, Journal},
     keyring::{self, Keyring},
-    log::{checkpoint::Checkpoint, note::Vkey},
+    log::note::Vkey,
     own_signatures::OwnSignatures,
     post::{Log, Outcome, Position},
     reader::Published,
     store::LogNumber,
-    system::{ClaimId, KeyUse},
+    system::ClaimId,
     time::Nanos,
 };
 use outcomes::Outcomes;
@@ -256,14 +257,6 @@ impl Tenant {
         self.position().provisional.last().copied()
     }
 
-    /// Keys whose signature marks a journal message as ours: those in force, and those whose files are here.
-    pub(crate) fn keys_at_hand(&self) -> Vec<Vkey> {
-        let mut keys = self.journal_keys();
-        keys.extend(self.with_keys(|ring| ring.vkeys(KeyUse::Journal)));
-        keys.dedup();
-        keys
-    }
-
     /// True if the server may append messages of its own now: the log is not halted, waits for nothing, and
     /// has reached what was signed before.
     pub fn may_act(&self) -> bool {
@@ -286,48 +279,6 @@ impl Tenant {
             return Ok(());
         }
         Err(journal::Error::Unavailable(self.waiting().unwrap_or_default()))
-    }
-
-    /// Signs a checkpoint with each of `keys`.
-    pub fn sign<'a>(
-        &self,
-        checkpoint: &Checkpoint,
-        keys: impl Iterator<Item = &'a Vkey>,
-    ) -> Result<String, keyring::Error> {
-        let ring = self.keyring.read().expect("no holder of the lock panics");
-        let signers: Vec<_> = keys.map(|key| ring.signer(key)).collect::<Result<_, _>>()?;
-        if signers.is_empty() {
-            return Err(keyring::Error::Missing(self.origin.clone()));
-        }
-        Ok(checkpoint.sign(signers))
-    }
-
-    /// Calls `look` with the keyring.
-    pub fn with_keys<T>(&self, look: impl FnOnce(&Keyring) -> T) -> T {
-        look(&self.keyring.read().expect("no holder of the lock panics"))
-    }
-
-    /// A key that is in force, but whose file is missing.
-    pub fn missing_key(&self) -> Option<keyring::Error> {
-        if self.halted().is_some() {
-            return None;
-        }
-        let newest = self.keys_in_force();
-        self.with_keys(|ring| newest.iter().find_map(|key| ring.signer(key).err()))
-    }
-
-    /// The keys with which a server of this log signs now, as far as it shows the log: the newest of each use.
-    pub fn keys_in_force(&self) -> Vec<Vkey> {
-        let published = self.published();
-        let keys = &published.keys;
-        let newest = [keys.journal().pop(), keys.token().pop(), keys.agent().pop()];
-        keys.signing(published.size).cloned().chain(newest.into_iter().flatten()).collect()
-    }
-
-    /// Makes the next key of a use. It signs nothing before its entry is posted.
-    pub fn generate_key(&self, usage: KeyUse) -> Result<Vkey, keyring::Error> {
-        let mut ring = self.keyring.write().expect("no holder of the lock panics");
-        ring.generate(usage, &self.origin)
     }
 
     /// Remembers outcomes of followed messages for a while.
