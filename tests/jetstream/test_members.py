@@ -157,6 +157,8 @@ def test_p21_one_of_two_concurrent_changes_wins(trio: Trio) -> None:
     d, e = (newcomer(trio, name, "a") for name in ("d", "e"))
     for name in ("d", "e"):
         trio[name].start(ready=False)
+    for name in ("d", "e"):
+        until(f"{name} to be there", lambda name=name: trio.listens(name) and "not_a_member" in trio.troubles(name))
     wanted = [("a", {"name": "d", "vkey": d}), ("b", {"name": "e", "vkey": e})]
     with ThreadPoolExecutor() as pool:
         answers = list(pool.map(lambda one: change(trio[one[0]], {"add": [one[1]]}), wanted))
