@@ -83,7 +83,5 @@ def test_p22_all_are_lost_and_one_backup_is_left(tmp_path: Path) -> None:
         until("a to be back", lambda: trio["a"].start(ready=False) is not None)
         trio["a"].wait_ready(120)
         trio.reach(size)
-        for server in trio.servers.values():
-            server.stop()
-        for server in trio.servers.values():
-            server.fsck().ok()
+        trio.stop()
+        trio.fsck()

@@ -99,10 +99,8 @@ def test_p11_p21_an_erasure_is_complete_when_every_replica_says_so(trio: Trio, c
         assert places([server.data_dir], stays), name
         assert trio.troubles(name) == {}, name
     assert trio["a"].admin.http.get(f"{trio['a'].admin.t}/erasures/{one}").status_code == 404, "an event is no erasure"
-    for server in trio.servers.values():
-        server.stop()
-    for server in trio.servers.values():
-        server.fsck().ok()
+    trio.stop()
+    trio.fsck()
 
 
 def test_p11_p21_who_was_removed_counts_no_more(trio: Trio, rng: random.Random) -> None:

@@ -16,7 +16,7 @@ import pytest
 from rig.broker import Peer
 from rig.cluster import Cluster
 from rig.joining import beside, join
-from rig.trio import Eye, Trio, cosigned_by, timed
+from rig.trio import Eye, Trio, cosigned_by, keys_document, timed
 
 from support import Server, cli, until
 from test_any_one_may_die import Balancer, Load
@@ -44,11 +44,6 @@ def newcomer(trio: Trio, name: str, of: str) -> str:
     server, vkey = beside(trio, name, of)
     join(server, trio[of].url).ok()
     return vkey
-
-
-def keys_document(server: Server) -> dict[str, Any]:
-    """The keys and the changes of the replicas, as everybody gets them."""
-    return json.loads(server.admin.http.get(f"{server.admin.t}/logs/1/keys").text)
 
 
 def verify(trio: Trio, folder: Path, receipt: str, keys: dict[str, Any] | None = None) -> Any:
@@ -143,10 +138,8 @@ def test_p22_a_machine_that_is_lost_is_replaced_under_load(trio: Trio, tmp_path:
     (path := tmp_path / "now.json").write_text(json.dumps(keys))
     printed = cli("log", "policy", "--config", trio["b"].config, "--key", trio.vkey, "--keys", path).ok().out
     assert vkey in printed and old["c"] not in printed
-    for server in trio.servers.values():
-        server.stop()
-    for server in trio.servers.values():
-        server.fsck().ok()
+    trio.stop()
+    trio.fsck()
     for server in (lost, gone):
         server.__exit__()
 

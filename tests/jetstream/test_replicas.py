@@ -111,10 +111,8 @@ def test_p21_three_replicas_show_one_history(trio: Trio, tmp_path: Path) -> None
     # All have posted the same leaves, and each directory is sound.
     leaves = {name: [leaf for _, leaf in server.admin.feed()] for name, server in trio.servers.items()}
     assert leaves["a"] == leaves["b"] == leaves["c"]
-    for server in trio.servers.values():
-        server.stop()
-    for server in trio.servers.values():
-        server.fsck().ok()
+    trio.stop()
+    trio.fsck()
 
 
 def test_p21_one_is_killed_and_the_others_go_on(trio: Trio, tmp_path: Path) -> None:

@@ -16,10 +16,10 @@ from typing import Any
 import httpx
 from rig.broker import Peer
 from rig.cluster import Cluster
-from rig.trio import Eye, Trio, cosigned_by
+from rig.trio import Eye, Trio, cosigned_by, keys_document
 
 from support import cli, event, until
-from test_members import change, keys_document, newcomer
+from test_members import change, newcomer
 from test_replica_keys import give, make, rotate
 from test_replicas import REGISTER, Forger
 
@@ -52,20 +52,6 @@ def rotated(trio: Trio) -> None:
     rotate(trio, "log").ok()
 
 
-def stop_all(trio: Trio) -> None:
-    """Every replica."""
-    for server in trio.servers.values():
-        server.stop()
-
-
-def start_all(trio: Trio) -> None:
-    """Every replica; waits until each shows something."""
-    for server in trio.servers.values():
-        server.start(ready=False)
-    for server in trio.servers.values():
-        server.wait_ready(120)
-
-
 def watched(seconds: float, look: Callable[[], Any]) -> None:
     """Looks all the time at something that must not happen."""
     end = time.monotonic() + seconds
@@ -93,7 +79,7 @@ def test_p21_machines_that_are_set_back_behind_a_rotation_sign_no_second_history
     """a is lost; b and c, with their keys and guards, and the journal are set back to before the log key rotated. The register alone knows
     what a majority cosigned, signed by a key that b and c do not have: they put nothing in its place and cosign nothing smaller."""
     trio.reach(trio.post("a") + 1)
-    stop_all(trio)
+    trio.stop()
     group = cluster.info()["cluster"]["raft_group"]
     for node in cluster.nodes.values():
         node.stop()
@@ -105,12 +91,12 @@ def test_p21_machines_that_are_set_back_behind_a_rotation_sign_no_second_history
     for node in cluster.nodes.values():
         node.start()
     cluster.mend()
-    start_all(trio)
+    trio.start()
     rotated(trio)
     for _ in range(6):
         last = trio.post("a")
     trio.reach(last + 1)
-    stop_all(trio)
+    trio.stop()
     trio.servers.pop("a").__exit__()
     with peer(cluster) as nats:
         before = value(nats)
@@ -154,7 +140,7 @@ def test_p21_one_machine_that_is_set_back_behind_a_rotation_follows(trio: Trio, 
     trio["b"].wait_ready(120)
     rotated(trio)
     trio.reach(trio.post("a") + 1)
-    stop_all(trio)
+    trio.stop()
     with peer(cluster) as nats:
         before = size_of(value(nats))
     kept = next((trio["b"].keys_dir / "acme").glob("log-2.key"))
@@ -185,7 +171,7 @@ def test_p22_the_scrub_halts_no_replica_that_waits_for_the_others(trio: Trio, cl
     as long as it takes, and the three are one service afterwards."""
     trio.reach(trio.post("a") + 1)
     vkey = newcomer(trio, "d", "a")
-    stop_all(trio)
+    trio.stop()
     new = {name: trio.vkeys[name] for name in ("a", "b")} | {"d": vkey}
     body = {"v": 1, "version": 1, "members": members(new), "before": {"version": 0, "members": members(trio.vkeys)},
             "by": {"operator": "0" * 16}, "reason": None}  # fmt: skip
@@ -226,10 +212,10 @@ def test_p21_a_foreign_line_in_the_register_is_shown_to_nobody(trio: Trio, clust
     trio.reach(index + 1)
     name, key_hash, _ = trio.vkey.split("+", 2)
     line = f"\u2014 {name} {base64.b64encode(bytes.fromhex(key_hash) + bytes([1]) * 64).decode()}\n"
-    stop_all(trio)
+    trio.stop()
     with peer(cluster) as nats:
         nats.request(REGISTER, (value(nats) + line).encode(), {"Countersign-By": "c"})
-    start_all(trio)
+    trio.start()
     (keys := tmp_path / "keys.json").write_text(json.dumps(keys_document(trio["b"])))
     given = ["verify", "--key", trio.vkey, "--keys", keys, "--policy", trio.policy]
     for server in trio.servers.values():

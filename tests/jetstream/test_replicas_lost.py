@@ -42,8 +42,7 @@ def in_register(nats: Peer) -> str:
 
 def stop(trio: Trio) -> None:
     """All of them."""
-    for server in trio.servers.values():
-        server.stop()
+    trio.stop()
 
 
 def start(trio: Trio) -> None:

@@ -54,7 +54,5 @@ def test_p22_binaries_are_replaced_one_after_the_other(cluster: Cluster, tmp_pat
         trio.judge(seen, tmp_path, "a")
         logs = {name: [leaf for _, leaf in server.admin.feed()] for name, server in trio.servers.items()}
         assert logs["a"] == logs["b"] == logs["c"]
-        for server in trio.servers.values():
-            server.stop()
-        for server in trio.servers.values():
-            server.fsck().ok()
+        trio.stop()
+        trio.fsck()

@@ -119,14 +119,9 @@ def test_p21_a_tenant_is_made_on_every_replica(trio: Trio, tmp_path: Path) -> No
         assert "grade: cosigned" in verified.out, verified.out
     leaves = {name: [leaf for _, leaf in at(server, done["key"]).feed()] for name, server in trio.servers.items()}
     assert leaves["a"] == leaves["b"] == leaves["c"]
-    for server in trio.servers.values():
-        server.stop()
-    for server in trio.servers.values():
-        server.fsck().ok()
-    for server in trio.servers.values():
-        server.start(ready=False)
-    for server in trio.servers.values():
-        server.wait_ready(120)
+    trio.stop()
+    trio.fsck()
+    trio.start()
     post(trio["c"], done["key"])
 
 
@@ -212,13 +207,9 @@ def test_p20_p21_a_tenant_is_deleted_on_every_replica(trio: Trio, cluster: Clust
     trio.reach(size)
     again = create(trio["a"])
     assert again.code == 1 and "exists already" in again.err, again.err
+    trio.stop()
+    trio.fsck()
+    trio.start()
     for server in trio.servers.values():
-        server.stop()
-    for server in trio.servers.values():
-        server.fsck().ok()
-    for server in trio.servers.values():
-        server.start(ready=False)
-    for server in trio.servers.values():
-        server.wait_ready(120)
         assert troubles(server) == {}
         assert at(server, auditor).get("/retention").json()["deletion"] == {"status": "complete"}

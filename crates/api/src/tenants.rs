@@ -2,7 +2,7 @@
 
 mod founding;
 
-pub use founding::{Founded, found, in_words};
+pub use founding::{Founded, found};
 
 use crate::{
     act::{self, Act},

@@ -23,6 +23,7 @@ pub use tenants::{
 
 use crate::{
     guard::Shared,
+    ident::Ident,
     journal::{
         Error, Journal,
         jetstream::{
@@ -209,11 +210,14 @@ impl Quorum {
             let set = self.replica().set();
             let mut answers = usize::from(set.has(members.this()));
             let mut away = Vec::new();
-            for member in set.members.iter().filter(|member| member.name != *members.own()) {
-                let said = self.peers.ask(&member.name, Vec::new(), HAIL_WAIT).await;
-                match self.heard(&member.name, said) {
+            let others = set.members.iter().filter(|member| member.name != *members.own());
+            let names: Vec<Ident> = others.map(|member| member.name.clone()).collect();
+            let asked = names.iter().map(|name| (name.clone(), Vec::new())).collect();
+            let said = self.peers.ask_each(asked, HAIL_WAIT).await;
+            for (name, said) in names.iter().zip(said) {
+                match self.heard(name, said) {
                     Ok(_) => answers += 1,
-                    Err(why) => away.push(format!("{}: {why}", member.name)),
+                    Err(why) => away.push(format!("{name}: {why}")),
                 }
             }
             let own = self.peers.ask(members.own(), Vec::new(), HAIL_WAIT).await;

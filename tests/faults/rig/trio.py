@@ -44,6 +44,19 @@ def cosigned_by(note: str, vkeys: dict[str, str]) -> set[str]:
     return found
 
 
+def lives(server: Server) -> bool:
+    """True once it takes connections."""
+    try:
+        return httpx.get(f"{server.url}/livez", timeout=5, trust_env=False).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def keys_document(server: Server) -> dict[str, Any]:
+    """The keys and the changes of the replicas, as everybody gets them."""
+    return json.loads(server.admin.http.get(f"{server.admin.t}/logs/1/keys").text)
+
+
 class Eye(threading.Thread):
     """Reads the checkpoint of each replica, again and again, and keeps every one that it was ever shown."""
 
@@ -123,6 +136,16 @@ class Trio:
             server.keys = dict(first.keys)
         return self
 
+    def stop(self) -> None:
+        """Stops all."""
+        for server in self.servers.values():
+            server.stop()
+
+    def fsck(self) -> None:
+        """Each directory is sound; all are stopped."""
+        for server in self.servers.values():
+            server.fsck().ok()
+
     def __getitem__(self, name: str) -> Server:
         return self.servers[name]
 
@@ -158,10 +181,7 @@ class Trio:
 
     def listens(self, name: str) -> bool:
         """True once it takes connections."""
-        try:
-            return httpx.get(f"{self[name].url}/livez", timeout=5, trust_env=False).status_code == 200
-        except httpx.HTTPError:
-            return False
+        return lives(self[name])
 
     def halted(self, name: str, words: str) -> None:
         """Waits until its log is halted, for that reason."""

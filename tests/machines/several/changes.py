@@ -4,7 +4,6 @@ and ends; what can't be done while the other failure lasts is asked for again un
 from __future__ import annotations
 
 import copy
-import json
 import shutil
 import threading
 import time
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from rig.trio import lives
 
 from support import cli, until
 from support.binary import Finished
@@ -59,7 +59,7 @@ def replica_added(at: Target) -> Steps:
     vkey = _newcomer(at, name)
     newcomer = site.newcomers[name]
     newcomer.start(ready=False)
-    until(f"{name} to take connections", lambda: _lives(newcomer))
+    until(f"{name} to take connections", lambda: lives(newcomer))
     yield
     added = _replica(site, f"{name} to become a member", "add", name, vkey)
     yield
@@ -117,13 +117,6 @@ def _newcomer(at: Target, name: str) -> str:
     return vkey
 
 
-def _lives(server: HostServer) -> bool:
-    try:
-        return httpx.get(f"{server.url}/livez", timeout=5, trust_env=False).status_code == 200
-    except httpx.HTTPError:
-        return False
-
-
 def log_vkeys(first: str, leaves: list[dict[str, Any]]) -> list[str]:
     """All keys of the log, from its entries."""
     return [first, *(entry["event"]["vkey"] for entry in leaves if entry["kind"] == "key" and entry["event"]["use"] == "log")]
@@ -141,12 +134,3 @@ class Members:
     def at(self, size: int) -> dict[str, str]:
         """Of a tree of that size."""
         return next(members for begin, members in reversed(self.sets) if begin <= size)
-
-
-def keys_document(site: Site, folder: Path) -> Path:
-    """The keys and changes of members, as a file."""
-    client = next(iter(site.servers.values())).admin
-    document = client.http.get(f"{client.t}/logs/1/keys").text
-    assert json.loads(document)
-    (path := folder / "keys.json").write_text(document)
-    return path

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from rig import audit, proofs
-from rig.trio import Eye, cosigned_by
+from rig.trio import Eye, cosigned_by, keys_document
 
 from support import cli
 from support.histories import judged
 from support.lifecycle import approvals, judge
 
 from .board import Board
-from .changes import Members, keys_document, log_vkeys
+from .changes import Members, log_vkeys
 from .clients import CAP, Clients, keep_receipts
 from .site import Site
 
@@ -125,7 +125,8 @@ def count(site: Site, clients: Clients, eye: Eye, folder: Path) -> Counts:
     leaves = max(logs.values(), key=len)
     entries = [json.loads(leaf) for leaf in leaves]
     events(counts, board, entries)
-    proving = Proving(site, leaves, entries, keys_document(site, folder))
+    (document := folder / "keys.json").write_text(json.dumps(keys_document(site["a"])))
+    proving = Proving(site, leaves, entries, document)
     checkpoints(counts, proving, {*eye.stop(), *(note_of(receipt) for receipt in board.receipts)}, folder)
     receipts(counts, proving, board, folder)
     redemptions(counts, board, leaves)

@@ -4,7 +4,7 @@ use ledger::{
     ident::Ident,
     journal::jetstream,
     log::members::{Member, MemberSet},
-    replica,
+    replica::{self, Lacks},
     tenant::{Replica, Tenant},
 };
 use std::time::Duration;
@@ -50,12 +50,10 @@ pub async fn can_cosign(
     let new: Vec<Member> = members.iter().filter(|one| !set.has(one)).cloned().collect();
     let lacks = replica::not_ready(broker, tenant, &new).await;
     if !lacks.is_empty() {
-        let each: Vec<String> =
-            lacks.iter().map(|one| format!("{}: {}", one.name, one.why)).collect();
         return Err(format!(
             "a new replica must say with its own key that it has the keys of this log ({}). Compare the key that is to be added with \
              the one in its configuration, copy the newest files of keys_dir to it, and start it first",
-            each.join("; ")
+            Lacks::in_words(&lacks)
         ));
     }
     let silent = replica::silent(broker, tenant, members).await;

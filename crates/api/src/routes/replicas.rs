@@ -5,7 +5,7 @@ use crate::{
     app::App,
     auth,
     problem::{Code, Problem},
-    replicas, tenants,
+    replicas,
 };
 use axum::{Json, body::Body, extract::State, http::HeaderMap};
 use ledger::{
@@ -15,7 +15,7 @@ use ledger::{
         members::{self, Member, MemberSet},
         note::Vkey,
     },
-    replica,
+    replica::{self, Lacks},
     system::{
         By, KeyUse,
         members::{Before, MembersChange},
@@ -76,7 +76,7 @@ pub async fn key_of_all(app: &App, tenant: &Tenant, usage: KeyUse) -> Result<Vke
         "Not every replica has the file of the {name} key {}: {}. Copy it to keys_dir of each (mode 600), start those that are away, and \
          repeat this. Nothing was switched.",
         next.label(),
-        tenants::in_words(&lacking)
+        Lacks::in_words(&lacking)
     )))
 }
 

@@ -81,7 +81,7 @@ async fn begin(
     if !lacking.is_empty() {
         return Err(refused(format!(
             "Not every replica has the key files of the tenant {name}: {}. {how}. No tenant was made.",
-            in_words(&lacking)
+            Lacks::in_words(&lacking)
         )));
     }
     let (journal, identity) = tenants::make_journal(app, name).await?;
@@ -95,13 +95,6 @@ async fn begin(
         let text = "The tenant was begun, and this replica could not take it up: its log says why. Repeat this.";
         Problem::new(Code::OutcomeUnknown, text)
     })
-}
-
-/// Replicas that have not said something, and why, for people.
-pub fn in_words(lacking: &[Lacks]) -> String {
-    let each: Vec<String> =
-        lacking.iter().map(|one| format!("{}: {}", one.name, one.why)).collect();
-    each.join("; ")
 }
 
 /// Has the other replicas take up the tenant, and waits until a majority has cosigned the genesis: before that, nothing can be told.

@@ -51,39 +51,36 @@ const TURNING: [char; 9] = [
     '\u{202a}', '\u{202b}', '\u{202c}', '\u{202d}', '\u{202e}', '\u{2066}', '\u{2067}', '\u{2068}',
     '\u{2069}',
 ];
-/// Longest text that is told of such a value, in characters.
-const TURNED_CHARS_MAX: usize = 60;
+/// Longest text that is told of a value, in characters.
+const NAMED_CHARS_MAX: usize = 60;
 
 /// The first value that looks like another text where its signs are obeyed, `fdp.scr` like `rcs.pdf`, in words. `None` if there is none.
 pub(super) fn turned(params: &Value<'_>) -> Option<String> {
-    let leaves = fields::leaves(params);
-    let value = leaves.iter().find_map(|leaf| {
-        let text = resolve(params, leaf)?.as_str()?;
-        text.contains(TURNING).then(|| (leaf, fields::cut(&foreign::name(text), TURNED_CHARS_MAX)))
-    });
-    let (leaf, text) = value?;
-    let of = foreign::name(last(leaf));
-    Some(format!(
-        "A hidden sign turns a text round, so that it looks like another one: {of} is \u{201c}{text}\u{201d}."
-    ))
+    let said = first_text(params, |text, _| text.contains(TURNING))?;
+    Some(format!("A hidden sign turns a text round, so that it looks like another one: {said}."))
 }
 
 /// The first address (mail or link) with a letter that is easily taken for another one, in words. `None` if there is none. In prose such
 /// letters are a language; in an address they lead elsewhere.
 pub(super) fn disguised(params: &Value<'_>) -> Option<String> {
-    let leaves = fields::leaves(params);
-    let value = leaves.iter().find_map(|leaf| {
-        let text = resolve(params, leaf)?.as_str()?;
+    let said = first_text(params, |text, named| {
         let is_address =
             (text.contains('@') || text.contains("://")) && !text.contains(char::is_whitespace);
+        is_address && named.contains("\\u{") && !text.contains(TURNING)
+    })?;
+    Some(format!("An address has a letter that looks like another one: {said}."))
+}
+
+/// The first text of a call that `is` so, as it is and as its letters are named, in words: the name of its member, and the text.
+fn first_text(params: &Value<'_>, is: impl Fn(&str, &str) -> bool) -> Option<String> {
+    fields::leaves(params).iter().find_map(|leaf| {
+        let text = resolve(params, leaf)?.as_str()?;
         let named = foreign::name(text);
-        (is_address && named.contains("\\u{") && !text.contains(TURNING)).then_some((leaf, named))
-    });
-    let (leaf, named) = value?;
-    let (of, named) = (foreign::name(last(leaf)), fields::cut(&named, TURNED_CHARS_MAX));
-    Some(format!(
-        "An address has a letter that looks like another one: {of} is \u{201c}{named}\u{201d}."
-    ))
+        is(text, &named).then(|| {
+            let (of, named) = (foreign::name(last(leaf)), fields::cut(&named, NAMED_CHARS_MAX));
+            format!("{of} is \u{201c}{named}\u{201d}")
+        })
+    })
 }
 
 /// The contradiction in words. `None` if there is none.

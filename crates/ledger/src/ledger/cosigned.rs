@@ -7,7 +7,7 @@ use crate::{
     log::{
         members,
         merkle::{self, Edge, Hash},
-        replicas::{self, Certified, Members},
+        replicas::{Certified, Members},
     },
     post::Log,
     reader::{self, Published},
@@ -29,10 +29,7 @@ pub(super) fn needs_replicas(log: &Log, stored: &Published) -> bool {
 
 /// What is shown at the start: `stored`, if a majority has cosigned it; otherwise nothing yet.
 pub(super) fn shown(own: &Members, log: &Log, stored: Published) -> Published {
-    let keys = |size| log.keys.signing(size).cloned().collect();
-    let size = replicas::size_of(&stored.checkpoint);
-    let set = members::in_force(own.sets(&log.keys.members), size);
-    let certified = replicas::certified(&stored.checkpoint, &log.origin, keys, set);
+    let certified = log.keys.certified(&log.origin, own, &stored.checkpoint);
     let fits = certified.is_ok_and(|certified| {
         let of = certified.checkpoint;
         (of.size, of.root) == (stored.size, stored.root) && stored.edge.root() == stored.root

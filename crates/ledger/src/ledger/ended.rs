@@ -5,7 +5,6 @@ use crate::{
     guard::Guard,
     journal::Journal,
     keyring::Keyring,
-    log::{members, replicas},
     post::Log,
     reader::Published,
     store::{self, Family, Read as _, rocks::Rocks},
@@ -25,9 +24,7 @@ pub fn is_over(store: &Rocks, options: &Options, log: &Log) -> Result<bool, stor
     let Some(members) = &options.replicas else { return Ok(true) };
     let checkpoint = store.get(Family::Meta, &log.number.meta("checkpoint"))?;
     let note = checkpoint.and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
-    let keys = |size| log.keys.signing(size).cloned().collect();
-    let set = members::in_force(members.sets(&log.keys.members), replicas::size_of(&note));
-    let shown = replicas::certified(&note, &log.origin, keys, set);
+    let shown = log.keys.certified(&log.origin, members, &note);
     // Without keys it is over too: it was deleted before there were replicas.
     Ok(shown.is_ok_and(|shown| shown.checkpoint.size == log.position.size)
         || !Keyring::has_files(&options.keys_dir, &log.tenant))

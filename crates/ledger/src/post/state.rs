@@ -4,9 +4,10 @@ use super::{freezes::Freezes, identities::Identities, in_force::Policies, kept::
 use crate::{
     entry::Prior,
     log::{
-        members::MemberSet,
+        members::{self, MemberSet},
         merkle::{Hash, empty_root},
         note::Vkey,
+        replicas::{self, Certified, Members, Uncertified},
     },
     proven,
     store::{self, Changes, LogNumber},
@@ -216,6 +217,23 @@ impl Keys {
         let in_force =
             move |key: &&LogKey| key.first_size <= size && key.last_size.is_none_or(|l| size <= l);
         self.log.iter().filter(in_force).map(|key| &key.vkey.0)
+    }
+
+    /// The same, for a reader that keeps them.
+    pub fn signers(&self, size: u64) -> Vec<Vkey> {
+        self.signing(size).cloned().collect()
+    }
+
+    /// Reads a checkpoint of the log `origin` that these keys have signed, and a majority of the replicas in force at its size has
+    /// cosigned: those that an entry names, or the first ones in the configuration of `own`.
+    pub fn certified(
+        &self,
+        origin: &str,
+        own: &Members,
+        note: &str,
+    ) -> Result<Certified, Uncertified> {
+        let set = members::in_force(own.sets(&self.members), replicas::size_of(note));
+        replicas::certified(note, origin, |size| self.signers(size), set)
     }
 
     /// The keys that may have signed an override token, newest last.

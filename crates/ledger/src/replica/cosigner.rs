@@ -88,7 +88,7 @@ impl Quorum {
     pub(super) async fn cosign(&self, note: &str) -> Result<String, String> {
         self.may_cosign()?;
         let keys = self.posted_keys(note).await?;
-        let signing = |size| keys.signing(size).cloned().collect();
+        let signing = |size| keys.signers(size);
         let proposed = replicas::proposed(note, &self.tenant.origin, signing);
         let proposed = proposed.map_err(|error| error.to_string())?;
         tokio::task::block_in_place(|| self.cosign_posted(&proposed))

@@ -12,18 +12,16 @@ mod prepare;
 pub use journal::ends_there;
 pub use prepare::{forget, lacks};
 
-use super::steps::needed;
+use super::steps::{Step, needed, step_from};
 use crate::{
     log::{
         members::MemberSet,
         merkle::{self, Edge, Hash},
-        receipt::Receipt,
         replicas::{self, Certified, Uncertified},
     },
     post::{Keys, Log},
     reader, store,
     store::rocks::Rocks,
-    verify::change_of,
 };
 
 /// Most steps of members that are read from the register.
@@ -126,37 +124,21 @@ impl Followed {
         steps: &[impl AsRef<str>],
     ) -> Self {
         let mut followed = Self { sets: vec![first.clone()], sizes: vec![0], receipts: Vec::new() };
-        while let Some((set, size, text)) =
+        while let Some(Step { set, size, receipt, .. }) =
             steps.iter().find_map(|text| followed.next((origin, keys), text.as_ref()))
         {
             followed.sets.push(set);
             followed.sizes.push(size);
-            followed.receipts.push(text.to_owned());
+            followed.receipts.push(receipt);
         }
         followed
     }
 
     /// The step after the last one, if this is it.
-    fn next<'t>(
-        &self,
-        (origin, keys): (&str, &Keys),
-        text: &'t str,
-    ) -> Option<(MemberSet, u64, &'t str)> {
-        let before = self.sets.last()?;
-        let receipt = Receipt::parse(text).ok()?;
-        let change = change_of(&receipt).filter(|change| change.version == before.version + 1)?;
-        let named = (before.version > 0).then_some(before);
-        if !change.follows(named, origin) || change.before.members != before.members {
-            return None;
-        }
-        let set = change.set(receipt.index);
-        let signing = |size| keys.signing(size).cloned().collect();
-        let both = [before, &set];
-        let agreed = replicas::certified(&receipt.checkpoint, origin, signing, both).ok()?;
-        let size = agreed.checkpoint.size;
-        let is_later = set.index > before.index || before.version == 0;
-        let holds = size > set.index && receipt.leads_to(&agreed.checkpoint.root);
-        (is_later && holds).then_some((set, size, text))
+    fn next(&self, (origin, keys): (&str, &Keys), text: &str) -> Option<Step> {
+        step_from(self.sets.last()?, origin, text, |note, both| {
+            replicas::certified(note, origin, |size| keys.signers(size), both).ok()
+        })
     }
 
     /// Reads a checkpoint: the log's keys and the majorities that its size needs.
@@ -172,8 +154,7 @@ impl Followed {
             at.is_some_and(|at| self.sizes[at] <= size)
         };
         let needed = needed(&self.sets, size, agreed);
-        let signing = |size| keys.signing(size).cloned().collect();
-        replicas::certified(note, origin, signing, &needed)
+        replicas::certified(note, origin, |size| keys.signers(size), &needed)
             .map_err(|why| Refused::Uncertified { size, why })
     }
 }

@@ -8,7 +8,7 @@ use crate::{
     },
     log::{
         members,
-        replicas::{Certified, Members, certified, size_of, vouched},
+        replicas::{Members, size_of, vouched},
     },
     post::Log,
 };
@@ -33,11 +33,7 @@ pub async fn put_back(
     (replicas, log): (&Members, &Log),
     note: &str,
 ) -> Result<Put, Error> {
-    let read = |note: &str| -> Option<Certified> {
-        let signing = |size| log.keys.signing(size).cloned().collect();
-        let set = members::in_force(replicas.sets(&log.keys.members), size_of(note));
-        certified(note, &log.origin, signing, set).ok()
-    };
+    let read = |note: &str| log.keys.certified(&log.origin, replicas, note).ok();
     let Some(kept) = read(note) else { return Ok(Put::Nothing) };
     let register = Register::open(connection, tenant, copies).await?;
     let (seq, value) = register.value().await?;

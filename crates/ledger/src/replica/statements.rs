@@ -18,7 +18,7 @@ use crate::{
         note::Vkey,
         replicas::{Claim, Members, Place, Statement},
     },
-    tenant::Tenant,
+    tenant::{Replica, Tenant},
 };
 use data_encoding::HEXLOWER;
 use serde::Deserialize;
@@ -39,6 +39,15 @@ pub struct Lacks {
     pub why: String,
     /// True if it answered, so it may say it soon.
     pub is_there: bool,
+}
+
+impl Lacks {
+    /// Several of them, and why, for people.
+    pub fn in_words(all: &[Self]) -> String {
+        let each: Vec<String> =
+            all.iter().map(|one| format!("{}: {}", one.name, one.why)).collect();
+        each.join("; ")
+    }
 }
 
 /// What a replica of a release that can say it answers.
@@ -115,24 +124,30 @@ fn has_erased(ledger: &Ledger, tenant: &Tenant, place: Place) -> Result<(), Stri
 pub async fn silent(connection: &Connection, tenant: &Tenant, members: &[Member]) -> Vec<Ident> {
     let Some(replica) = tenant.replica() else { return Vec::new() };
     let peers = Peers::new(connection, &tenant.name);
-    let mut silent = Vec::new();
-    for member in members.iter().filter(|member| *member != replica.members.this()) {
-        if peers.ask(&member.name, Vec::new(), WAIT).await.is_err() {
-            silent.push(member.name.clone());
-        }
-    }
-    silent
+    let others = members.iter().filter(|member| *member != replica.members.this());
+    let names: Vec<Ident> = others.map(|member| member.name.clone()).collect();
+    let asked = names.iter().map(|name| (name.clone(), Vec::new())).collect();
+    let answers = peers.ask_each(asked, WAIT).await;
+    let silent = names.into_iter().zip(answers).filter(|(_, answer)| answer.is_err());
+    silent.map(|(name, _)| name).collect()
 }
 
 /// The members of the set in force that have not said that they have the file of a key, and why. Empty if all have.
 pub async fn lacking(connection: &Connection, tenant: &Tenant, vkey: &Vkey) -> Vec<Lacks> {
-    let own = || {
-        let held = tenant.with_keys(|ring| ring.signer(vkey).map(drop));
-        held.map_err(|_| "it has no file of the key".to_owned())
-    };
     let Some(replica) = tenant.replica() else { return Vec::new() };
-    let (set, peers) = (replica.set(), Peers::new(connection, &tenant.name));
-    let (all, claim) = ((&set.members[..], replica.members.this()), Claim::Holds(vkey.to_string()));
+    not_holding(connection, (tenant, replica), &replica.set().members, vkey).await
+}
+
+/// Those of these members that have not said, each with its key here, that they have the file of a key.
+async fn not_holding(
+    connection: &Connection,
+    (tenant, replica): (&Tenant, &Replica),
+    members: &[Member],
+    vkey: &Vkey,
+) -> Vec<Lacks> {
+    let (vkey, peers) = (vkey.to_string(), Peers::new(connection, &tenant.name));
+    let own = || holds(tenant, &vkey);
+    let (all, claim) = ((members, replica.members.this()), Claim::Holds(vkey.clone()));
     not_said((&peers, &tenant.origin), all, (&claim, Duration::ZERO), own).await
 }
 
@@ -140,11 +155,8 @@ pub async fn lacking(connection: &Connection, tenant: &Tenant, vkey: &Vkey) -> V
 /// key with which a replica signs now. So nobody adds a key that no replica has, or a replica that could sign nothing.
 pub async fn not_ready(connection: &Connection, tenant: &Tenant, new: &[Member]) -> Vec<Lacks> {
     let Some(replica) = tenant.replica() else { return Vec::new() };
-    let peers = Peers::new(connection, &tenant.name);
     for vkey in tenant.keys_in_force() {
-        let own = || holds(tenant, &vkey.to_string());
-        let (all, claim) = ((new, replica.members.this()), Claim::Holds(vkey.to_string()));
-        let lacks = not_said((&peers, &tenant.origin), all, (&claim, Duration::ZERO), own).await;
+        let lacks = not_holding(connection, (tenant, replica), new, &vkey).await;
         if !lacks.is_empty() {
             return lacks;
         }

@@ -37,14 +37,42 @@ pub(super) struct Steps {
     stored: BTreeSet<u64>,
 }
 
+/// A change that majorities of both sets have cosigned.
 #[derive(Clone, Debug)]
-struct Step {
-    set: MemberSet,
+pub(super) struct Step {
+    /// The new set.
+    pub(super) set: MemberSet,
     /// Tree size of its checkpoint.
-    size: u64,
-    receipt: String,
+    pub(super) size: u64,
+    /// Its receipt, with the verified lines alone.
+    pub(super) receipt: String,
     /// True if the log's signature could not be judged yet.
     is_vouched: bool,
+}
+
+/// Reads the step that leads on from the set `before` in the log `origin`. `certified`: reads a checkpoint that majorities of both sets
+/// have cosigned.
+pub(super) fn step_from(
+    before: &MemberSet,
+    origin: &str,
+    text: &str,
+    certified: impl FnOnce(&str, &[MemberSet]) -> Option<Certified>,
+) -> Option<Step> {
+    let receipt = Receipt::parse(text).ok()?;
+    let change = change_of(&receipt).filter(|change| change.version == before.version + 1)?;
+    let named = (before.version > 0).then_some(before);
+    if !change.follows(named, origin) || change.before.members != before.members {
+        return None;
+    }
+    let set = change.set(receipt.index);
+    let is_later = set.index > before.index || before.version == 0;
+    let certified = certified(&receipt.checkpoint, &[before.clone(), set.clone()])?;
+    let Checkpoint { size, root, .. } = certified.checkpoint;
+    if !is_later || size <= set.index || !receipt.leads_to(&root) {
+        return None;
+    }
+    let receipt = Receipt { checkpoint: certified.note, ..receipt }.to_string();
+    Some(Step { set, size, receipt, is_vouched: certified.is_vouched })
 }
 
 impl Quorum {
@@ -108,29 +136,12 @@ impl Quorum {
 
     /// A step, if it verifies: the log's keys, the entry, its place, and majorities of both sets.
     fn verified_step(&self, version: u64, text: &str) -> Option<Step> {
-        let receipt = Receipt::parse(text).ok()?;
-        let change = change_of(&receipt).filter(|change| change.version == version)?;
         let sets = self.sets();
-        let set = change.set(receipt.index);
         let before = sets.get(usize::try_from(version.checked_sub(1)?).ok()?)?;
-        let fits = if let Some(posted) = sets.get(usize::try_from(version).ok()?) {
-            *posted == set
-        } else {
-            // Not posted here yet: it must follow what is known.
-            let named = (before.version > 0).then_some(before);
-            change.follows(named, &self.tenant.origin)
-        };
-        if !fits || before.members != change.before.members {
-            return None;
-        }
-        let both = [before.clone(), set.clone()];
-        let certified = self.certified(&receipt.checkpoint, &both).ok()?;
-        let Checkpoint { size, root, .. } = certified.checkpoint;
-        if size <= set.index || !receipt.leads_to(&root) {
-            return None;
-        }
-        let receipt = Receipt { checkpoint: certified.note, ..receipt }.to_string();
-        Some(Step { set, size, receipt, is_vouched: certified.is_vouched })
+        let certified = |note: &str, both: &[MemberSet]| self.certified(note, both).ok();
+        let step = step_from(before, &self.tenant.origin, text, certified)?;
+        let posted = sets.get(usize::try_from(version).ok()?);
+        posted.is_none_or(|posted| *posted == step.set).then_some(step)
     }
 
     /// Reads a note that a majority of each of these sets has cosigned. If its size is not posted here, a key may have taken over

@@ -10,10 +10,7 @@ use crate::{
         Error,
         jetstream::register::{Register, Told, What},
     },
-    log::{
-        members,
-        replicas::{self, Certified, Start, Uncertified},
-    },
+    log::replicas::{self, Certified, Start, Uncertified},
     tenant::Tenant,
 };
 use tokio::sync::mpsc;
@@ -128,13 +125,7 @@ impl Quorum {
                     .into_iter()
                     .for_each(|newest| self.ledger.certified(&self.tenant, newest));
             }
-            Took::Wrong => {
-                let why = seen.wrong.unwrap_or_default();
-                tracing::error!(tenant = %self.tenant.name, why, "a value of the register is ignored");
-                self.replica().alarm(|alarms| {
-                    alarms.ignored = (alarms.ignored.0 + 1, why);
-                });
-            }
+            Took::Wrong => self.ignored(seen.wrong.unwrap_or_default()),
         }
         took
     }
@@ -142,8 +133,13 @@ impl Quorum {
     /// A checkpoint was taken before its entries were posted here, and by these it counts for nothing.
     pub(super) fn revoke(&self, newest: &Certified, why: &str) {
         let why = format!("size {}: {why}", newest.checkpoint.size);
-        tracing::error!(tenant = %self.tenant.name, why, "a value of the register is ignored");
         self.seen.send_modify(|seen| seen.revoke(kept(&self.tenant), why.clone()));
+        self.ignored(why);
+    }
+
+    /// Tells a person that a value of the register counts for nothing.
+    fn ignored(&self, why: String) {
+        tracing::error!(tenant = %self.tenant.name, why, "a value of the register is ignored");
         self.replica().alarm(|alarms| alarms.ignored = (alarms.ignored.0 + 1, why));
     }
 
@@ -180,8 +176,6 @@ impl Quorum {
 /// What this replica had shown, cosigned by a majority, when this process began.
 pub(super) fn kept(tenant: &Tenant) -> Option<Certified> {
     let published = tenant.published();
-    let signing = |size| published.keys.signing(size).cloned().collect();
-    let sets = tenant.replica()?.sets();
-    let set = members::in_force(&sets, replicas::size_of(&published.checkpoint));
-    replicas::certified(&published.checkpoint, &tenant.origin, signing, set).ok()
+    let own = &tenant.replica()?.members;
+    published.keys.certified(&tenant.origin, own, &published.checkpoint).ok()
 }

@@ -160,8 +160,8 @@ impl Replica {
         if self.first_is_named.load(Ordering::Relaxed) {
             return false;
         }
-        let sets = self.sets();
-        sets.first().is_some_and(|first| first.members != self.members.first().members)
+        let named = Arc::clone(&self.named.lock().expect("no holder of the lock panics"));
+        named.first().is_some_and(|first| first.members != self.members.first().members)
     }
 
     /// Time since this process opened the log.
@@ -207,21 +207,16 @@ impl Replica {
         });
     }
 
-    /// Forgets what a replica said whose name another one has now: nobody has heard the new one.
-    fn forget_replaced(&self, sets: &[MemberSet]) {
-        let known: Vec<&Member> = self
-            .members
-            .first()
-            .members
-            .iter()
-            .chain(sets.iter().flat_map(|set| &set.members))
-            .collect();
-        let Some(last) = sets.last() else { return };
-        let is_new = |name: &Ident| {
-            let now = last.members.iter().find(|one| one.name == *name);
-            now.is_some_and(|now| known.iter().any(|one| one.name == *name && one.key != now.key))
+    /// Forgets what a replica said whose name another one has in `after`: nobody has heard the new one.
+    fn forget_replaced(&self, before: &MemberSet, after: &MemberSet) {
+        let key = |set: &MemberSet, name: &Ident| {
+            set.members.iter().find(|one| one.name == *name).map(|one| one.key.clone())
         };
-        self.peers.lock().expect("no holder of the lock panics").retain(|name, _| !is_new(name));
+        let is_replaced = |name: &Ident| {
+            key(before, name).zip(key(after, name)).is_some_and(|(was, is)| was != is)
+        };
+        let mut peers = self.peers.lock().expect("no holder of the lock panics");
+        peers.retain(|name, _| !is_replaced(name));
     }
 
     /// Notes which sets the posted entries name.
@@ -232,7 +227,10 @@ impl Replica {
         let mut named = self.named.lock().expect("no holder of the lock panics");
         // Sets only come. Before the genesis is posted, its own is known from the journal.
         if named.len() < log.keys.members.len() {
-            self.forget_replaced(&log.keys.members);
+            let before = self.members.sets(&named).last().unwrap_or(self.members.first());
+            if let Some(after) = log.keys.members.last() {
+                self.forget_replaced(before, after);
+            }
             *named = Arc::new(log.keys.members.clone());
         }
     }
@@ -320,7 +318,7 @@ impl Tenant {
         let ready = ready.unwrap_or_default();
         let published = self.published();
         let keys = if ready.keys.log.is_empty() { &published.keys } else { &ready.keys };
-        let mut lists = vec![keys.signing(size).cloned().collect()];
+        let mut lists = vec![keys.signers(size)];
         if size > ready.size {
             let files = self.with_keys(|ring| ring.vkeys(KeyUse::Log));
             lists.extend(files.into_iter().rev().map(|key| vec![key]));

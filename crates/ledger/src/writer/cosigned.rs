@@ -3,7 +3,7 @@
 use super::{Active, Borders, Part, Stop, Writer, end_process, missing_handovers};
 use crate::{
     guard::Mark,
-    log::{members, replicas, replicas::Certified},
+    log::{members, replicas::Certified},
     reader,
     store::{self, LogNumber, rocks::Rocks},
 };
@@ -90,20 +90,18 @@ impl Writer {
 /// Shows the newest cosigned checkpoint that is posted here. Returns the receipts that are due, if this replica sends them.
 fn show(store: &Rocks, active: &mut Active) -> Result<Vec<super::ReceiptWanted>, Stop> {
     let Some(replica) = active.tenant.replica() else { return Ok(Vec::new()) };
-    let Some(newest) = active.cosigning.newest.clone() else { return Ok(Vec::new()) };
+    let Some(mut newest) = active.cosigning.newest.clone() else { return Ok(Vec::new()) };
     let size = newest.checkpoint.size;
     if size <= active.log.position.size {
         let sets = replica.sets();
         if newest.is_vouched {
-            let keys = |size| active.log.keys.signing(size).cloned().collect();
-            let set = members::in_force(&sets, size);
-            let judged = replicas::certified(&newest.note, &newest.checkpoint.origin, keys, set);
-            active.cosigning.newest = judged.ok().map(Arc::new);
-            return if active.cosigning.newest.is_some() {
-                show(store, active)
-            } else {
-                Ok(Vec::new())
+            let (log, own) = (&active.log, &replica.members);
+            let Ok(judged) = log.keys.certified(&log.origin, own, &newest.note) else {
+                active.cosigning.newest = None;
+                return Ok(Vec::new());
             };
+            newest = Arc::new(judged);
+            active.cosigning.newest = Some(Arc::clone(&newest));
         }
         if members::in_force(&sets, size).is_some_and(|set| set.version != newest.version) {
             // It was cosigned by replicas that the entries up to there have replaced.

@@ -148,7 +148,7 @@ impl Simulation {
         let key = KeyId::new("0123456789abcdef").unwrap();
         let by = By::Key { key, person: None, approval: None };
         let number =
-            if self.cluster.chance(2) == 0 { self.asked } else { self.cluster.chance(QUESTIONS) };
+            if self.cluster.chance(4) > 0 { self.asked } else { self.cluster.chance(QUESTIONS) };
         let id = format!("s-{number}");
         let scope = FreezeScope::Session;
         let freeze = Freeze { scope, id, producer: None, decision: None, by, reason: None };
@@ -170,7 +170,7 @@ impl Simulation {
             251..=350 => self.follow(at),
             351..=365 => self.propose(at),
             366..=470 => self.ask(at),
-            471..=473 => self.freeze(at),
+            471..=478 => self.freeze(at),
             _ => self.told.extend(self.cluster.poll(at)),
         }
     }
