@@ -108,6 +108,7 @@ APART = {
     "CountersignNoQuorum": ["no_quorum"],
     "CountersignReplicasDiffer": ["replicas_differ", "register_ignored", "members_differ"],
     "CountersignReplicaAway": ["replica_away"],
+    "CountersignJournalHole": ["journal_hole"],
     "": ["not_a_member", "starting", "catching_up", "unreviewed_policies"],
 }
 
@@ -119,6 +120,7 @@ def alerts(of: Series) -> list[Alert]:
         return f'{of("trouble")}{{code=~"{"|".join(APART[name])}"}} == 1'
 
     every = "|".join(code for codes in APART.values() for code in codes)
+    lost = f'{of("entries_by_kind")}{{kind="journal_gap"}}'
     up = "sum by (instance) (up{job=~\"countersign.*\"}) == 0"
     return [
         Alert("CountersignDown", up, "2m", "page", "Prometheus gets no metrics of a server", "[runbook](runbook.md#by-symptom): it does not start, or ended; or the metrics key is another one"),
@@ -135,8 +137,10 @@ def alerts(of: Series) -> list[Alert]:
         Alert("CountersignDiskFull", f'predict_linear({of("disk_free_bytes")}[1h], 6 * 3600) < 0 or {of("disk_free_bytes")} < 1e9', "10m", "page", "a disk is full in 6 hours, or has less than 1 GB. A full disk ends the process", "[space on disk](capacity.md#space-on-disk)"),
         Alert("CountersignWitnessConflict", codes("CountersignWitnessConflict"), "0s", "page", "a witness knows another history of the log: entries are lost, or somebody else signs with its key", "[witnesses](witnesses.md#a-second-history)"),
         Alert("CountersignNoQuorum", codes("CountersignNoQuorum"), "1m", "page", "no majority of the replicas cosigns: nothing new is shown, and producers and gateways get 503", "`countersign replica status` ([codes](runbook.md#codes))"),
+        Alert("CountersignJournalHole", codes("CountersignJournalHole"), "1m", "page", "journal messages are gone, and too few replicas have signed that they lack them: this replica posts nothing past them", "start the replicas that do not answer ([lost messages](several-machines.md#journal-messages-are-lost))"),
         Alert("CountersignReplicasDiffer", codes("CountersignReplicasDiffer"), "0s", "page", "a replica has another tree, or somebody writes false values into the register", "delete nothing ([codes](runbook.md#codes))"),
         Alert("CountersignReplicaAway", codes("CountersignReplicaAway"), "1m", "page", "a replica does not answer: one more may not be lost", "start it ([codes](runbook.md#codes))"),
+        Alert("CountersignJournalMessagesLost", f'{lost} - ({lost} offset 1h or 0 * {lost}) > 0', "0s", "ticket", "an entry says that journal messages are lost: nobody has what the broker had acknowledged", "find out who deleted them, or what the broker lost; publishers repeat what they hold no receipt for ([failures](failures.md#lost-messages))"),
         Alert("CountersignWitnessAway", codes("CountersignWitnessAway"), "0s", "ticket", "a witness has not cosigned for 10 minutes", "[codes](runbook.md#codes)"),
         Alert("CountersignSinkStandsStill", f'{of("sink_stands_still")} == 1', "0s", "ticket", "nothing of a sink arrives. Nothing is lost: it goes on from where it was", "`countersign sink status`, [codes](runbook.md#codes)"),
         Alert("CountersignSinkRefused", f'increase({of("sink_refused")}[1h]) > 0', "0s", "ticket", "a receiver refused records: they wait as letters", "`countersign sink letters` has its words ([guide](../guides/siem.md#send))"),

@@ -587,6 +587,47 @@ def make_entries():
     log.signed("system.members", body | {"version": 2, "members": [of[name] for name in "abdef"], "before": {"version": 1, "members": next_three}, "reason": None}, at(6), "members")
     log.write("members")
 
+    log = Log("Lost messages, where replicas sign the log: a majority of those in force before the hole must have signed that they have not posted them; what is less is rejected.")
+    who = {name: replicas.Replica(name, ord(name), host) for name in "abcd"}
+
+    def agreed(names, hole, version=0, members=three, **changed):
+        missing = {"origin": ORIGIN, "epoch": 1, "size": hole["size"], "from": hole["from"], "to": hole["to"]} | changed
+        return {"size": hole["size"], "version": version, "members": members, "promises": [who[name].promise(missing) for name in names]}
+
+    def lost(hole, *wrongs, right=None):
+        body = {"from": hole["from"], "to": hole["to"], "by": {"server": "journal"}}
+        for wrong in wrongs:
+            text = jcs(body | wrong)
+            log.reject("system.gap", text, at(3), "system_body", signature=sign_place(JKEY, TENANT, 1, "system.gap", log.subjects.get("system.gap", 0), text))
+        log.signed("system.gap", body | {"agreed": right}, at(4), "journal_gap")
+        hole["told"] = log.message["seq"]
+
+    def hole_of(size):
+        hole = log.message["hole"]
+        return hole, {"from": hole["from"], "to": hole["to"], "size": size}
+
+    log.publish(decision("e-1"), at(1))
+    log.publish(decision("e-2"), at(2), missing=2)
+    hole, at_hole = hole_of(2)
+    good, forged = agreed("ac", at_hole), agreed("ab", at_hole)
+    forged["promises"][1]["signature"] = forged["promises"][0]["signature"]
+    lost(
+        hole, *({"agreed": wrong} for wrong in (
+            agreed("", at_hole), agreed("b", at_hole), agreed("aa", at_hole), agreed("ca", at_hole), agreed("ad", at_hole), forged, agreed("ac", at_hole, to=hole["from"]),
+            agreed("ac", at_hole, epoch=2), agreed("ac", at_hole, origin=ORIGIN[:-1] + "2"), agreed("ac", at_hole | {"size": 1}), agreed("ac", at_hole, version=1),
+            agreed("ab", at_hole, members=three[:2]), good | {"members": three[::-1]}, good | {"more": 1}, {name: value for name, value in good.items() if name != "members"},
+        )), right=good,
+    )  # fmt: skip
+    changed = {"v": 1, "version": 1, "members": next_three, "before": {"version": 0, "members": three}, "by": {"operator": "fedcba9876543210"}, "reason": None}
+    log.signed("system.members", changed, at(5), "members")
+    before = len(log.entries)
+    log.publish(decision("e-3"), at(6), missing=1)
+    hole, at_hole = hole_of(before)
+    lost(
+        hole, {}, {"agreed": agreed("ab", at_hole)}, {"agreed": agreed("ac", at_hole, 1, next_three)}, {"agreed": agreed("d", at_hole, 1, next_three)},
+        right=agreed("bd", at_hole, 1, next_three),
+    )  # fmt: skip
+    log.write("agreed")
     log = Log(
         "Replicas made the log: its genesis names the first ones, and the first change must follow them. The journal key rotates in two entries: the old key counts beside the new one, then no more.",
         {"members": three, "by": {"operator": "fedcba9876543210"}},

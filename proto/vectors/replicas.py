@@ -28,6 +28,34 @@ class Replica:
         message = f"countersign-replica-{verb}/v1\n{origin}\n{self.name}\n{line}\n{nonce}\n"
         return b64(self.key.private.sign(message.encode()))
 
+    def promise(self, missing):
+        """That it has posted none of these messages, and will not."""
+        return {"name": self.name, "signature": self._sign("not-posted", missing, ("origin", "epoch", "from", "to", "size"))}
+
+    def posted(self, asked):
+        """Which entry they gave."""
+        return self._sign("posted", asked, ("origin", "epoch", "from", "to", "nonce", "index", "leaf_hash"))
+
+    def _sign(self, what, values, order):
+        origin, *rest = (str(values[name]) for name in order)
+        lines = [f"countersign-replica-{what}/v1", origin, self.name, *rest]
+        return b64(self.key.private.sign("".join(f"{line}\n" for line in lines).encode()))
+
+
+def lost(a, b, c, stranger):
+    """Promises about messages 14 and 15, as `system.gap` holds them, and whether they are a majority's."""
+    missing = {"origin": ORIGIN, "epoch": 1, "from": 14, "to": 15, "size": 9}
+    all_of = lambda *who: [one.promise(missing) for one in who]  # noqa: E731
+    other = lambda **changed: [a.promise(missing), b.promise(missing | changed)]  # noqa: E731
+    forged = a.promise(missing) | {"name": "b"}
+    cases = [
+        ("two of three", all_of(a, c), True), ("all", all_of(a, b, c), True), ("one of three", all_of(a), False), ("none", [], False),
+        ("one of them twice", all_of(a, a), False), ("not in the order of names", all_of(c, a), False), ("one of three, and a stranger", all_of(a, stranger), False),
+        ("b's name on a's signature", [a.promise(missing), forged], False), ("of another log", other(origin=ORIGIN[:-1] + "2"), False),
+        ("of another epoch", other(epoch=2), False), ("of fewer messages", other(to=14), False), ("of another tree size", other(size=8), False),
+    ]
+    return {"missing": missing, "cases": [{"about": about, "promises": promises, "agrees": agrees} for about, promises, agrees in cases]}
+
 
 def statements(a, b, log):
     nonce = hashlib.sha256(b"a nonce").hexdigest()[:32]
@@ -74,8 +102,10 @@ def replicas():
         ("a majority, with another log key", note(text, other_log) + a.line(text) + b.line(text), None),
         ("a time of 0", signed + a.line(text) + b.line(text, 0), None),
     ]
+    gave = {"origin": ORIGIN, "epoch": 1, "from": 14, "to": 15, "nonce": process, "index": 9, "leaf_hash": b64(hashlib.sha256(b"leaf").digest())}
     return {
-        "about": "Replicas (formats/replicas.md): the statement of `a` that a process starts, and values of the register. `by`: the members whose cosignatures make the majority, or null if the value counts for nothing.",
+        "lost": lost(a, b, c, stranger), "posted": gave | {"replica": "a", "signature": a.posted(gave)},
+        "about": "Replicas (formats/replicas.md): the statement of `a` that a process starts, and values of the register. `by`: the members whose cosignatures make the majority, or null if the value counts for nothing. `lost`: promises about lost messages. `posted`: what `a` says where it has posted them.",
         "origin": ORIGIN, "log_key": log.vkey, "members": {one.name: one.vkey for one in (a, b, c)},
         "seeds": {one.name: one.seed.hex() for one in (a, b, c)},
         "starts": [{"about": about, "replica": "a", "start": start, "holds": holds} for about, start, holds in starts],

@@ -63,6 +63,11 @@ CASES: dict[str, tuple[Case, Case]] = {
     "CountersignWitnessConflict": ((trouble("witness_conflict"), 1), (trouble("witness_conflict", "0x5"), 1)),
     "CountersignWitnessAway": ((trouble("witness_away"), 1), (trouble("witness_away", "0x5"), 1)),
     "CountersignNoQuorum": ((trouble("no_quorum"), 3), (trouble("no_quorum", "1 0x5"), 3)),
+    "CountersignJournalHole": ((trouble("journal_hole"), 3), (trouble("journal_hole", "1 0x5"), 3)),
+    "CountersignJournalMessagesLost": (
+        (gauge("entries_by_kind_total", "_x5 1x20", f'{A},kind="journal_gap"'), 20),
+        (gauge("entries_by_kind_total", "1x90", f'{A},kind="journal_gap"') | gauge("entries_by_kind_total", "1+1x90", f'{A},kind="event"'), 80),
+    ),
     "CountersignReplicasDiffer": ((trouble("register_ignored"), 1), (trouble("replicas_differ", "0x5"), 1)),
     "CountersignReplicaAway": ((trouble("replica_away"), 3), (trouble("replica_away", "1 0x5"), 3)),
     "CountersignSinkStandsStill": ((gauge("sink_stands_still", "1x5", SINK), 1), (gauge("sink_stands_still", "0x5", SINK), 1)),

@@ -165,7 +165,7 @@ LONG = {
     "crates/decider/src/approval/tests/edges.rs": 755,
     "crates/decider/src/approval/tests/laws.rs": 427,
     "crates/ledger/src/journal/conformance.rs": 418,
-    "crates/ledger/src/writer.rs": 446,
+    "crates/ledger/src/writer.rs": 441,
     "tests/approvals/test_approval_limits.py": 416,
     "tests/approvals/test_approval_history.py": 458,
     "tests/approvals/test_pages.py": 540,

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 /// Every code of a [`Trouble`].
-pub const CODES: [&str; 29] = [
+pub const CODES: [&str; 30] = [
     "log_halted",
     "catching_up",
     "journal_unavailable",
@@ -24,6 +24,7 @@ pub const CODES: [&str; 29] = [
     "witness_conflict",
     "witness_away",
     "no_quorum",
+    "journal_hole",
     "replicas_differ",
     "register_ignored",
     "replica_away",

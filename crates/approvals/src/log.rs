@@ -140,6 +140,9 @@ pub trait Log: Send + Sync {
 
     /// Waits until everything that the journal holds now is published here.
     fn catch_up(&self) -> BoxFuture<'_, Result<(), Error>>;
+    /// Waits until everything is published here that another replica has told anybody. The journal's word is not enough for that: a
+    /// NATS server that was parted from the others answers for a while with what it had.
+    fn until_told(&self) -> BoxFuture<'_, Result<(), Error>>;
 
     /// Appends a message of ours, and waits until it is published. Returns its leaf index. `expected`: the last
     /// sequence on the subject; without it, whatever is last there. [`Error::is_conflict`] if another message came
@@ -318,6 +321,10 @@ impl Log for OfTenant {
 
     fn catch_up(&self) -> BoxFuture<'_, Result<(), Error>> {
         Box::pin(async move { Ok(self.ledger.catch_up(&self.tenant).await?) })
+    }
+
+    fn until_told(&self) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(async move { Ok(self.ledger.until_told(&self.tenant).await?) })
     }
 
     fn append<'a>(

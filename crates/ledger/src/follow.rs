@@ -1,19 +1,21 @@
 //! Follows a tenant's stream and hands its messages to the writer, with the checks of P4 on every connect.
 
+mod agree;
 mod holes;
+mod unexplained;
 
-pub use holes::{append_gap, unexplained};
+pub use unexplained::unexplained;
 
 use crate::{
     canonical,
     disclosure::Seed,
-    envelope::{self, Place},
-    gone::{self, Erasure, Leaf},
+    gone::Hole,
+    guard,
     journal::{Append, Error, Followed, Message, State, Subject, jetstream::Jetstream},
     ledger::Ledger,
-    log::{merkle::Hash, note::Vkey},
-    post::{Arrival, Explained, Position, Prepared, last_leaves, tail_digest},
-    system::{By, Claim, Duty, NewEpoch},
+    post::{Arrival, Explained, Position, Prepared, last_leaves},
+    same_journal::{check_epoch, check_journal},
+    system::{By, Claim, Duty},
     tenant::{QUEUE_MESSAGES_MAX, Tenant},
     writer::Work,
 };
@@ -51,7 +53,10 @@ pub async fn follow(ledger: Arc<Ledger>, tenant: Arc<Tenant>, stream: Jetstream)
             Err(error) => {
                 // A connection that worked and was lost is tried again without a longer pause.
                 pause = if reached.connected { PAUSE } else { PAUSE_MAX.min(pause * 2) };
-                if reached.connected || tenant.waiting().is_none() {
+                let asks = tenant.replica().is_some_and(|replica| replica.hole().is_some());
+                if asks {
+                    tracing::info!(tenant = %tenant.name, %error, "journal messages are missing; asking again");
+                } else if reached.connected || tenant.waiting().is_none() {
                     tracing::warn!(tenant = %tenant.name, %error, "journal lost; connecting again");
                 }
                 if !reached.connected {
@@ -149,7 +154,8 @@ async fn post_all(
 ) -> Result<(), Error> {
     let (mut next, mut end, mut claim_at) = (position.posted + 1, 0, None);
     let keys = tenant.keys_at_hand();
-    let mut holes = Holes::new(&tenant.name, position, keys.clone());
+    let promises = ledger.shared_guard().map(guard::Shared::promises);
+    let mut holes = Holes::new(tenant, promises, position, keys.clone());
     while let Some(followed) = batches.recv().await {
         match followed {
             Followed::Connected(state) => {
@@ -160,27 +166,37 @@ async fn post_all(
                 end = state.last;
                 reached.connected = true;
                 tenant.set_waiting(None);
+                // A message that was given up may be there again.
+                holes.learn_gaps(stream).await?;
                 // A hole at the end: no later message would show it.
                 if end >= next && stream.next_from(next).await?.is_none() {
-                    let stood = holes.fill((tenant, stream), (next, end)).await?;
-                    hand_over_explained(ledger, tenant, stood).await;
+                    fill(ledger, (tenant, stream), &mut holes, (next, end)).await?;
                     next = end + 1;
                 }
+                note_no_hole(tenant, next > end);
             }
             Followed::Messages(mut messages) => {
                 while let Some(first) = messages.first().map(|message| message.seq) {
                     if first > next {
-                        let stood = holes.fill((tenant, stream), (next, first - 1)).await?;
-                        hand_over_explained(ledger, tenant, stood).await;
+                        fill(ledger, (tenant, stream), &mut holes, (next, first - 1)).await?;
+                    }
+                    if holes.is_given_up(first) {
+                        messages.remove(0);
+                        fill(ledger, (tenant, stream), &mut holes, (first, first)).await?;
+                        next = first + 1;
+                        continue;
                     }
                     // A key entry ends a commit, so it also ends a part. Holes are filled first.
                     let key =
                         messages.iter().position(is_key_change).map_or(usize::MAX, |at| at + 1);
-                    let run = (first..).zip(&messages).take_while(|(seq, m)| m.seq == *seq).count();
+                    let run = (first..).zip(&messages);
+                    let run = run.take_while(|(seq, m)| m.seq == *seq && !holes.is_given_up(*seq));
+                    let run = run.count();
                     let rest = messages.split_off(run.min(HANDED_MESSAGES_MAX).min(key));
                     let part = std::mem::replace(&mut messages, rest);
                     next = first + part.len() as u64;
                     hand_over(ledger, tenant, position.epoch, part).await;
+                    note_no_hole(tenant, true);
                 }
             }
         }
@@ -196,6 +212,30 @@ async fn post_all(
         }
     }
     Err(Error::Unavailable("the stream ended".into()))
+}
+
+/// Explains a hole, and has it posted.
+async fn fill(
+    ledger: &Ledger,
+    (tenant, stream): (&Tenant, &Jetstream),
+    holes: &mut Holes<'_>,
+    (from, to): (u64, u64),
+) -> Result<(), Error> {
+    let mut next = from;
+    while next <= to {
+        let stood = holes.fill((ledger, stream), (next, to)).await?;
+        next = stood.last().map_or(next, |explained| explained.what.last() + 1);
+        hand_over_explained(ledger, tenant, stood).await;
+    }
+    Ok(())
+}
+
+/// Posting has come past what was missing, if anything was.
+fn note_no_hole(tenant: &Tenant, is_past: bool) {
+    let replica = tenant.replica().filter(|replica| is_past && replica.hole().is_some());
+    if let Some(replica) = replica {
+        replica.set_hole(None);
+    }
 }
 
 /// Claims the log once everything that the journal held is posted. Returns the claim's sequence; `None` if nothing was
@@ -214,20 +254,24 @@ async fn claim(tenant: &Tenant, stream: &Jetstream) -> Result<Option<u64>, Error
         return Ok(None);
     }
     let claim = Claim { id, by: By::Server { server: Duty::Signing } };
-    let claimed = append_last(tenant, stream, ("signer", &canonical::of(&claim))).await;
+    let claimed = append_last(tenant, stream, ("signer", &canonical::of(&claim)), u64::MAX).await;
     tenant.note_append(&claimed);
     claimed
 }
 
 /// Appends a signed message after the last one that the stream holds on `system.<topic>`. Returns its sequence;
-/// `None` if another server's message came first.
+/// `None` if another server's message came first, at `before` or later.
 async fn append_last(
     tenant: &Tenant,
     stream: &Jetstream,
     (topic, body): (&str, &[u8]),
+    before: u64,
 ) -> Result<Option<u64>, Error> {
     let subject = Subject::parse(&format!("system.{topic}")).expect("a subject");
     let held = stream.last_on(&subject).await?.map_or(0, |message| message.seq);
+    if held >= before {
+        return Ok(None);
+    }
     // The signature names the message before it on this subject as posting will find it: not one of an earlier epoch.
     let position = tenant.position();
     let expected = if held > position.posted { held } else { position.last_on(topic) };
@@ -238,6 +282,17 @@ async fn append_last(
         Err(Error::Conflict) => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// Appends `system.gap` after the last message that the stream holds; posting judges it there. Appends nothing if there is one at
+/// `before` or later: another server was first, and what it says may be the same.
+pub async fn append_gap(
+    tenant: &Tenant,
+    stream: &Jetstream,
+    hole: &Hole,
+    before: u64,
+) -> Result<(), Error> {
+    append_last(tenant, stream, ("gap", &canonical::of(hole)), before).await.map(|_| ())
 }
 
 fn is_key_change(message: &Message) -> bool {
@@ -270,93 +325,4 @@ pub fn prepare(tenant: &Tenant, epoch: u64, message: Message) -> (Arrival, Prepa
         tenant.with_keys(|ring| Seed::derive(ring.salt_key(), epoch, message.seq))
     });
     (arrival, Prepared::new(message.subject, message.headers, message.body, seed))
-}
-
-/// P4: checks that this is still the journal that was posted, up to its last posted message. `leaves`: the
-/// leaf hashes that the message gave.
-///
-/// If that message was erased, a later erasure message must name it with exactly these leaves.
-pub async fn check_journal(
-    stream: &Jetstream,
-    (position, leaves): (&Position, &[Hash]),
-    state: &State,
-) -> Result<(), Error> {
-    let Position { journal, posted, tail, .. } = position;
-    let exit = "Find out what happened to the broker. If what it lost is gone for good, stop the server and run \
-                `countersign recover --accept-journal-loss`";
-    if state.identity != *journal {
-        return Err(Error::Halt(format!(
-            "the journal is another one: {} instead of {journal}. The stream was deleted and made again. {exit}",
-            state.identity
-        )));
-    }
-    if state.last < *posted {
-        return Err(Error::Halt(format!(
-            "the journal ends at {}, but {posted} is posted: the broker lost its newest messages. {exit}",
-            state.last
-        )));
-    }
-    let Some(tail) = tail.filter(|_| *posted >= state.first) else { return Ok(()) };
-    let same = match stream.get(*posted).await? {
-        Some(message) => digest(&message) == tail,
-        None => is_erased(stream, position, leaves).await?,
-    };
-    if same {
-        return Ok(());
-    }
-    Err(Error::Halt(format!(
-        "journal message {posted} is not the one that was posted: the broker was restored from an older copy and \
-         gave its numbers again. {exit}"
-    )))
-}
-
-/// A database of an earlier epoch must not post messages of the new epoch as its own: `recover` began the
-/// epoch on another database.
-async fn check_epoch(
-    stream: &Jetstream,
-    tenant: &Tenant,
-    (position, keys): (&Position, &[Vkey]),
-) -> Result<(), Error> {
-    let subject = Subject::parse("system.journal").expect("a subject");
-    let Some(message) = stream.last_on(&subject).await? else { return Ok(()) };
-    let new = serde_json::from_slice::<NewEpoch>(&message.body).ok();
-    let Some(new) = new.filter(|new| new.epoch > position.epoch) else { return Ok(()) };
-    let place = Place { tenant: &tenant.name, epoch: new.epoch, subject: &subject, expected: 0 };
-    let header = message.headers.signature.as_deref().unwrap_or("");
-    if !envelope::verify(keys, place, &message.body, header) {
-        return Ok(());
-    }
-    Err(Error::Halt(format!(
-        "the journal is in epoch {}, this database in epoch {}: `countersign recover --accept-journal-loss` began it \
-         with another database, or was interrupted with this one. Restore a newer backup; if this is the newest one, run \
-         it again",
-        new.epoch, position.epoch
-    )))
-}
-
-/// True if an erasure message says that the last posted message is gone and gave these leaves.
-async fn is_erased(
-    stream: &Jetstream,
-    position: &Position,
-    leaves: &[Hash],
-) -> Result<bool, Error> {
-    let subject = Subject::parse("system.erasure").expect("a subject");
-    let mut next = position.posted + 1;
-    while let Some(message) = stream.next_on(&subject, next).await? {
-        next = message.seq + 1;
-        let erasure = gone::read::<Erasure<Leaf>>(&message.body);
-        let messages = erasure.map(|erasure| erasure.messages).unwrap_or_default();
-        let place = (position.epoch, position.posted);
-        let mut its = messages.iter().filter(|gone| (gone.epoch, gone.seq) == place);
-        if its.any(|gone| gone.hashes() == leaves) {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
-
-/// Digest of a message. The commit record holds that of the last posted one.
-pub fn digest(message: &Message) -> Hash {
-    let arrival = Arrival { seq: message.seq, time: message.time };
-    tail_digest(arrival, message.subject.as_ref(), &message.headers, &message.body)
 }

@@ -3,7 +3,11 @@
 
 use crate::{
     canonical, json,
-    log::merkle::{Hash, leaf_hash},
+    log::{
+        members::MemberSet,
+        merkle::{Hash, leaf_hash},
+        replicas::{Agreed, Disagreed, Missing},
+    },
     system::{By, Reason},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -91,6 +95,30 @@ pub struct Hole {
     pub to: u64,
     /// Who declares it: the server that met the hole, or `recover --accept-hole`.
     pub by: By,
+    /// Where replicas sign the log: that a majority of them has no entry of these messages. `None` where one server signs alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agreed: Option<Agreed>,
+}
+
+impl Hole {
+    /// Checks that it may be declared in an epoch of the log `origin`, at the tree size that its agreement names: a majority of the
+    /// replicas in force there has signed it, or nobody had to. `named`: the sets that earlier entries name.
+    pub fn check_agreed(
+        &self,
+        origin: &str,
+        epoch: u64,
+        named: &[MemberSet],
+    ) -> Result<(), Disagreed> {
+        let Self { from, to, .. } = *self;
+        match (&self.agreed, named) {
+            (Some(agreed), named) => {
+                agreed.check(&Missing { origin, epoch, from, to, size: agreed.size }, named)
+            }
+            (None, []) => Ok(()),
+            // Once an entry has named the replicas, no server declares a hole alone.
+            (None, [.., last]) => Err(Disagreed::Minority { got: 0, least: last.majority() }),
+        }
+    }
 }
 
 /// `system.trim`: posted messages are old and are removed.

@@ -8,8 +8,10 @@
 //! `magic[8] ‖ generation u64 ‖ size u64 ‖ root[32] ‖ writer u64 ‖ origin length u16 ‖ origin ‖ zeros ‖ SHA-256[32]`.
 
 mod port;
+mod promises;
 
 pub use port::{Port, Shared};
+pub use promises::{Broken, Promises};
 
 use crate::log::merkle::Hash;
 use sha2::{Digest, Sha256};
@@ -89,6 +91,9 @@ pub enum Error {
     /// A replica would have signed without the others.
     #[error("{0} is cosigned by replicas: this server must not sign it alone")]
     Alone(String),
+    /// What a replica has promised is not known.
+    #[error(transparent)]
+    Promises(#[from] Broken),
     /// The origin is too long for a slot.
     #[error("an origin has at most {ORIGIN_BYTES_MAX} bytes")]
     OriginTooLong,
@@ -111,6 +116,11 @@ pub struct PlaceOfFile {
 }
 
 impl PlaceOfFile {
+    /// Its path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Checks that the path still names the open file.
     pub fn check(&self) -> Result<(), Error> {
         match std::fs::metadata(&self.path) {

@@ -25,6 +25,7 @@ pub mod foreign;
 #[cfg(feature = "rocksdb")]
 pub mod fsck;
 pub mod gone;
+#[cfg(feature = "rocksdb")]
 pub mod guard;
 pub mod history;
 
@@ -48,6 +49,8 @@ pub mod reader;
 pub mod recover;
 #[cfg(all(feature = "rocksdb", feature = "jetstream"))]
 pub mod replica;
+#[cfg(all(feature = "rocksdb", feature = "jetstream"))]
+pub mod same_journal;
 #[cfg(feature = "rocksdb")]
 pub mod scrub;
 pub mod seal;
@@ -63,6 +66,8 @@ pub mod tenant;
 pub mod time;
 #[cfg(feature = "rocksdb")]
 pub mod timing;
+#[cfg(all(feature = "rocksdb", feature = "jetstream"))]
+mod told;
 pub mod verify;
 #[cfg(feature = "rocksdb")]
 pub mod writer;

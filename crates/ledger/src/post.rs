@@ -11,6 +11,7 @@ mod budgets;
 mod counts;
 mod delivery;
 mod entry_counts;
+mod error;
 mod events;
 mod evidence;
 mod form;
@@ -42,12 +43,15 @@ pub use budgets::Budgets;
 pub use counts::{
     ALL_DAYS, Counts, LATENCY_MS, OfDay, OfName, VALUES_MAX, day_of, read_key as read_count_key,
 };
+pub use error::Error;
 pub(crate) use form::redeems;
 pub use form::{NOT_OPENED, NOT_OPENED_REASONS, NotOpenedBody, SYSTEM, Shown, ShownBody, ShownVia};
 pub use freezes::{
     FreezeInForce, Freezes, check_freeze, freezes as frozen_by_clause, frozen_by, of_clause,
 };
 pub use histories::Histories;
+#[cfg(feature = "rocksdb")]
+pub(crate) use holes::first_from;
 pub use holes::{Explained, Was, last_leaves, missing_key};
 pub use identities::{Identities, RestsOnToken, issue_of};
 pub use in_force::{BundleInForce, ListInForce, Policies, lists_of};
@@ -127,57 +131,6 @@ impl Outcome {
             Self::Nothing => None,
         }
     }
-}
-
-/// Why posting stops.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Error {
-    /// Stored data could not be read.
-    #[error(transparent)]
-    Store(#[from] store::Error),
-    /// The first message is not the genesis of this log.
-    #[error("the first journal message is not the genesis of {0}: this is another log's journal")]
-    Genesis(String),
-    /// Journal messages are gone, and nothing explains what they were.
-    #[error(
-        "journal messages {from} to {to} are gone, and nothing was posted for them: follow the journal again"
-    )]
-    Hole {
-        /// The first of them.
-        from: u64,
-        /// The last of them.
-        to: u64,
-    },
-    /// A message explained a hole, and was then refused itself.
-    #[error(
-        "journal message {told} gives a wrong content of message {seq}: this database rests on it and must \
-         not sign. Restore a newer backup"
-    )]
-    Explanation {
-        /// Sequence of the hole.
-        seq: u64,
-        /// Sequence of the message that explained it.
-        told: u64,
-    },
-    /// An event has the key of an entry whose payload is not here, so it may repeat that event or contradict it.
-    #[error(
-        "journal message {seq} has the key of entry {first}, whose payload was erased before this database posted it: \
-         only a newer database knows whether it is the same event. Restore a newer backup"
-    )]
-    Untold {
-        /// Sequence of the message.
-        seq: u64,
-        /// Leaf index of the entry that holds its key.
-        first: u64,
-    },
-    /// Sequences go backwards, so this is not the journal that was posted.
-    #[error("journal sequence {got} after {posted}: the journal was rewound or replaced")]
-    Backwards {
-        /// Sequence that arrived.
-        got: u64,
-        /// Sequence that was posted last.
-        posted: u64,
-    },
 }
 
 /// When a message was stored in the journal, and under which sequence.

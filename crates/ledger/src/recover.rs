@@ -4,12 +4,12 @@
 use crate::{
     disclosure::Seed,
     envelope::{self, Place},
-    follow,
     guard::Guard,
     journal::{self, Append, Headers, Subject, jetstream::Jetstream},
     ledger::{self, Error, random_salt},
     log::{merkle, note::Vkey},
     post::{Log, Prepared, last_leaves},
+    same_journal,
     store::{Changes, Family, Read as _, rocks::Rocks},
     system::{By, Command, LeafAt, NewEpoch},
     tenant::Tenant,
@@ -48,7 +48,7 @@ pub async fn accept_journal_loss(
     let state = stream.state().await?;
     let position = log.position.clone();
     let leaves = last_leaves(store, log.number, &position)?;
-    match follow::check_journal(stream, (&position, &leaves), &state).await {
+    match same_journal::check_journal(stream, (&position, &leaves), &state).await {
         Err(journal::Error::Halt(_)) => {}
         Err(error) => return Err(error.into()),
         Ok(()) => {

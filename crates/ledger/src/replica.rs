@@ -6,6 +6,8 @@
 
 mod cosigner;
 pub mod join;
+pub mod lost;
+mod promised;
 mod propose;
 mod put_back;
 mod seen;
@@ -39,7 +41,7 @@ use crate::{
 };
 use seen::Seen;
 use std::{
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, OnceLock},
     time::Duration,
 };
 use steps::Steps;
@@ -76,6 +78,8 @@ struct Quorum {
     steps: Mutex<Steps>,
     /// Proposals that may wait for this replica's posting at once.
     waits: Semaphore,
+    /// See [`Quorum::kept_promises`].
+    promised: OnceLock<Vec<u64>>,
 }
 
 /// Cosigns and proposes for one log, until the task ends or the log must halt. Does nothing if this server signs alone.
@@ -92,6 +96,7 @@ pub async fn run(ledger: Arc<Ledger>, tenant: Arc<Tenant>, connection: Connectio
         guard,
         steps: Mutex::default(),
         waits: Semaphore::new(WAITS_MAX),
+        promised: OnceLock::new(),
     };
     if quorum.replica().first_differs() {
         return quorum.ledger.halt(&quorum.tenant, FIRST_DIFFERS.into());

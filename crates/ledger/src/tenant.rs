@@ -3,10 +3,12 @@
 mod ended;
 mod keys;
 mod outcomes;
+mod peers;
 mod replica;
 
 pub use outcomes::Followed;
-pub use replica::{Alarms, Peer, Ready, Replica};
+pub use peers::{Alarms, Peer};
+pub use replica::{Ready, Replica};
 
 use crate::{
     clock::{APART_MAX, Clock, WallClock, Wrong, later},

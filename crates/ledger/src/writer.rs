@@ -7,6 +7,7 @@
 mod borders;
 mod cosigned;
 mod inbox;
+mod promised;
 mod shown;
 mod stop;
 
@@ -27,7 +28,7 @@ use crate::{
     tenant::{Followed, Tenant},
 };
 use std::{collections::HashMap, sync::Arc, time::Instant};
-use stop::Stop;
+use stop::{Stop, end_process};
 use tokio::sync::{mpsc, oneshot};
 
 /// About how many messages one commit takes.
@@ -185,8 +186,8 @@ impl Writer {
         };
         part.log.unsigned = 0;
         part.log.rotated = false;
-        match part
-            .post_all(&active.tenant, messages, permits)
+        match promised::check(&self.guard, &active.log, &messages)
+            .and_then(|()| part.post_all(&active.tenant, messages, permits))
             .and_then(|()| part.sign(&active.tenant))
         {
             Ok(()) => {
@@ -437,10 +438,4 @@ impl Part<'_> {
             let _ = reply.send(Err(error.clone()));
         }
     }
-}
-
-/// A write failed, so its outcome is unknown and nobody may be answered. The next start determines it.
-fn end_process(error: &dyn std::fmt::Display) -> ! {
-    tracing::error!(%error, "write failed; ending the process, nothing was acknowledged");
-    std::process::exit(EXIT_WRITE_FAILED);
 }

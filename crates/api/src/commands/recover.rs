@@ -131,20 +131,21 @@ async fn accept_hole(config: &Config, log: &Log) -> Result<(), Failed> {
     };
     let broker = jetstream::Connection::open(&options).await.map_err(Error::from)?;
     let stream = jetstream::Jetstream::open(&broker, &log.tenant).await.map_err(Error::from)?;
-    let holes = follow::unexplained(&stream, &log.tenant, (&log.position, log.keys.journal()))
+    let keyring = Keyring::open(&config.file.keys_dir, &log.tenant).map_err(Error::from)?;
+    let published = writer::published(log, String::new());
+    let (journal, clock) = (Journal::JetStream(stream.clone()), ledger::clock::wall_clock);
+    let tenant = Tenant::new(log, keyring, journal, published, clock);
+    let holes = follow::unexplained(&stream, &tenant, (&log.position, log.keys.journal()))
         .await
         .map_err(Error::from)?;
     if holes.is_empty() {
         let text = "every message that is gone is explained: there is nothing to accept";
         return Err(Failed::new(EXIT_FAILED, text));
     }
-    let keyring = Keyring::open(&config.file.keys_dir, &log.tenant).map_err(Error::from)?;
-    let published = writer::published(log, String::new());
-    let (journal, clock) = (Journal::JetStream(stream.clone()), ledger::clock::wall_clock);
-    let tenant = Tenant::new(log, keyring, journal, published, clock);
     for (from, to) in holes {
-        let hole = Hole { from, to, by: By::Command { command: Command::Recover } };
-        follow::append_gap(&tenant, &stream, &hole).await.map_err(Error::from)?;
+        let by = By::Command { command: Command::Recover };
+        let hole = Hole { from, to, by, agreed: None };
+        follow::append_gap(&tenant, &stream, &hole, u64::MAX).await.map_err(Error::from)?;
         say(&format!("journal messages {from} to {to} are given up: an entry will say so"));
     }
     say(&dim(

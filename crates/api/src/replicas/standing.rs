@@ -136,6 +136,14 @@ pub fn stops(tenant: &Tenant) -> Vec<Trouble> {
         );
         troubles.push(Trouble { code: "not_a_member", detail });
     }
+    if let Some(why) = replica.hole() {
+        let detail = format!(
+            "{why}. This replica posts nothing past them. Once a majority has signed that it has not posted them, an entry says \
+             that they are lost, and it goes on by itself: start the replicas that do not answer, and look at the disks of NATS \
+             (docs/operate/runbook.md)."
+        );
+        troubles.push(Trouble { code: "journal_hole", detail });
+    }
     if let Some(why) = replica.alone() {
         let detail = format!(
             "{why}. Nothing new is shown; what was shown before still is. Bring a majority of the replicas back."

@@ -108,6 +108,7 @@ pub async fn healthz(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<
         "channels_refusing": with("channel_refuses"),
         "witness_conflicts": with("witness_conflict"),
         "witnesses_away": with("witness_away"),
+        "journal_holes": with("journal_hole"),
         "without_quorum": with("no_quorum"),
         "replicas_differing": with("replicas_differ"),
         "registers_ignored": with("register_ignored"),

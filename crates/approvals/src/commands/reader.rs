@@ -120,7 +120,10 @@ impl ApprovalReader {
     /// the journal holds none. [`Error::Contended`] if they are not posted in time.
     pub(crate) async fn catch_up_with(&self, id: &Ident, posted: u64) -> Result<bool, Error> {
         let subject = Subject::Approvals(id.clone());
-        let Some(held) = self.log.newer(&subject, posted).await? else { return Ok(false) };
+        let Some(held) = self.log.newer(&subject, posted).await? else {
+            self.log.until_told().await?;
+            return Ok(self.posted(id)?.is_some_and(|approval| approval.expected > posted));
+        };
         let is_posted = |extent: Extent| extent.posted >= held;
         let reached = tokio::time::timeout(PUBLISHED_WAIT, self.log.until(&is_posted)).await;
         match (reached, self.log.halted()) {

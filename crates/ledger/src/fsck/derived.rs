@@ -196,13 +196,22 @@ impl Derived {
                 Some(trim) => self.gone.trimmed(view.origin.epoch, trim.below),
                 None => report.find(format!("entry {index}: not a trim entry")),
             },
-            Kind::JournalGap => match view.event_as::<Hole>() {
-                Some(hole) => self.gone.holes.push((view.origin.epoch, hole.from, hole.to)),
-                None => report.find(format!("entry {index}: not a journal_gap entry")),
-            },
+            Kind::JournalGap => self.hole(log, index, view, report),
             _ => {}
         }
         Ok(())
+    }
+
+    /// Lost messages, and that a majority of the replicas has signed it, where there are replicas.
+    fn hole(&mut self, log: &Log, index: u64, view: &View<'_>, report: &mut Report) {
+        let epoch = view.origin.epoch;
+        let Some(hole) = view.event_as::<Hole>() else {
+            return report.find(format!("entry {index}: not a journal_gap entry"));
+        };
+        if let Err(why) = hole.check_agreed(&log.origin, epoch, &self.signing.members) {
+            report.find(format!("entry {index}: no majority of the replicas declares it: {why}"));
+        }
+        self.gone.holes.push((epoch, hole.from, hole.to));
     }
 
     fn prune(&mut self, index: u64, view: &View<'_>, report: &mut Report) {

@@ -3,10 +3,10 @@
 use super::{Messages, Report};
 use crate::{
     disclosure::Seed,
-    follow::check_journal,
     journal::{Error, Followed, jetstream::Jetstream},
     keyring::Keyring,
     post::{Log, last_leaves},
+    same_journal::check_journal,
     store::rocks::Rocks,
 };
 use tokio::sync::mpsc;

@@ -1,6 +1,6 @@
 //! Who advances the guard, and to what.
 
-use super::{Error, Guard, Mark, PlaceOfFile};
+use super::{Error, Guard, Mark, PlaceOfFile, Promises};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 /// The guard as the writer has it.
@@ -17,6 +17,7 @@ pub enum Port {
 pub struct Shared {
     guard: Arc<Mutex<Guard>>,
     place: PlaceOfFile,
+    promises: Promises,
 }
 
 impl Shared {
@@ -29,16 +30,21 @@ impl Shared {
     pub fn place(&self) -> &PlaceOfFile {
         &self.place
     }
+
+    /// What this replica has promised never to post.
+    pub fn promises(&self) -> &Promises {
+        &self.promises
+    }
 }
 
 impl Port {
     /// The guard of one server, or of a replica.
-    pub fn new(guard: Guard, is_replica: bool) -> Self {
-        if is_replica {
-            let place = guard.place().clone();
-            return Self::Cosigned(Shared { guard: Arc::new(Mutex::new(guard)), place });
+    pub fn new(guard: Guard, is_replica: bool) -> Result<Self, Error> {
+        if !is_replica {
+            return Ok(Self::Signed(guard));
         }
-        Self::Signed(guard)
+        let (place, promises) = (guard.place().clone(), Promises::open(guard.place().path())?);
+        Ok(Self::Cosigned(Shared { guard: Arc::new(Mutex::new(guard)), place, promises }))
     }
 
     /// Path of its file.

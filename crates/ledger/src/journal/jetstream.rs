@@ -147,6 +147,11 @@ impl Jetstream {
         self.atomic.load(Ordering::Relaxed)
     }
 
+    /// The connection that it uses.
+    pub fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
     /// True if the server is connected now.
     pub fn connected(&self) -> bool {
         self.connection.connected()

@@ -9,7 +9,8 @@ use crate::{
         merkle::{self, Edge, Hash},
         replicas::{Certified, Members},
     },
-    post::Log,
+    post::{self, Log, Position},
+    proven::{self, Tree},
     reader::{self, Published},
     store::{self, Family, Read as _},
     tenant::Tenant,
@@ -80,6 +81,34 @@ impl Ledger {
     /// The root of a posted tree of `size`, computed from the stored tiles and entries, not from what is in memory.
     pub fn stored_root(&self, tenant: &Tenant, size: u64) -> Result<Hash, store::Error> {
         Ok(reader::load_edge(&*self.store, tenant.number, size)?.root())
+    }
+
+    /// What the posted journal messages `from..=to` of an epoch gave: the number of entries before them, and index and leaf hash of
+    /// the first one of theirs, if there is one. Each entry that is read is proven to the posted root.
+    ///
+    /// [`store::Error::Pruned`] if they stood where entries were pruned.
+    pub fn gave(
+        &self,
+        tenant: &Tenant,
+        position: &Position,
+        (epoch, from, to): (u64, u64, u64),
+    ) -> Result<(u64, Option<(u64, Hash)>), store::Error> {
+        let edge = reader::load_edge(&*self.store, tenant.number, position.size)?;
+        if edge.root() != position.root {
+            return Err(store::Error::Corrupt { family: "tiles", what: "the posted root" });
+        }
+        let (number, known, pruned) = (tenant.number, &self.proven_tiles, position.pruned);
+        let tree = Tree { store: &*self.store, number, edge: &edge, known, pruned };
+        let kept_from = pruned.map_or(0, |pruned| pruned.size);
+        let range = (kept_from.saturating_sub(1), position.size);
+        let first = post::first_from(|at| tree.entry(at), range, (epoch, from))?;
+        if first < kept_from.max(1) {
+            return Err(proven::missing(first, pruned));
+        }
+        let after = (epoch, to.saturating_add(1));
+        let end = post::first_from(|at| tree.entry(at), (first, position.size), after)?;
+        let hash = (first < end).then(|| tree.entry(first)).transpose()?;
+        Ok((first, hash.map(|entry| (first, merkle::leaf_hash(&entry)))))
     }
 
     /// The step to a set of replicas, if it is stored: the receipt of its entry under a checkpoint of both sets.

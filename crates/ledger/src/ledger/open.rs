@@ -71,7 +71,7 @@ impl Ledger {
         }
         let inbox = Arc::new(Inbox::default());
         let guard_place = guard.place().clone();
-        let guard = Port::new(guard, options.replicas.is_some());
+        let guard = Port::new(guard, options.replicas.is_some())?;
         let shared_guard = guard.shared().cloned();
         let (receipts, wanted) = mpsc::channel(RECEIPTS_WAITING_MAX);
         let writer = Writer {

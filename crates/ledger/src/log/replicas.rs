@@ -2,11 +2,13 @@
 //!
 //! It is one operator's quorum, not independent witnesses.
 
+mod agreed;
 mod certified;
 mod statement;
 #[cfg(test)]
 mod tests;
 
+pub use agreed::{Agreed, Disagreed, Missing, Posted, Promise};
 pub use certified::{Certified, Uncertified, certified, proposed, size_of, vouched};
 pub use statement::{Claim, EntryOf, Files, Place, Statement};
 

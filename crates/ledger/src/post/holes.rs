@@ -62,6 +62,23 @@ fn place(view: &View<'_>) -> (u64, u64) {
     (view.origin.epoch, from.map_or(view.origin.seq, |from| from.saturating_sub(1)))
 }
 
+/// The first of the entries `low..high` whose place in the journal, epoch and sequence, is at least `wanted`; `high` if none is.
+/// Reads their binary logarithm of them.
+pub(crate) fn first_from(
+    entry: impl Fn(u64) -> Result<Vec<u8>, store::Error>,
+    (mut low, mut high): (u64, u64),
+    wanted: (u64, u64),
+) -> Result<u64, store::Error> {
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let entry = entry(middle)?;
+        let corrupt = store::Error::Corrupt { family: "entries", what: "an entry" };
+        let view = View::parse(&entry).ok_or(corrupt)?;
+        if place(&view) < wanted { low = middle + 1 } else { high = middle }
+    }
+    Ok(low)
+}
+
 impl Log {
     /// Leaf indexes of the entries that the journal messages `from..=to` of an epoch gave. They are
     /// neighbours, because a log follows its journal. Reads `2 log₂ size` proven entries.
@@ -79,15 +96,8 @@ impl Log {
     /// Leaf index of the first entry whose place in the journal is at least this one.
     fn first_from(&self, changes: &Changes<'_>, wanted: (u64, u64)) -> Result<u64, store::Error> {
         // The last pruned entry stays, and may be of the same message as the first one that is kept.
-        let (mut low, mut high) = (self.kept_from().saturating_sub(1), self.position.size);
-        while low < high {
-            let middle = low + (high - low) / 2;
-            let entry = self.proven(changes, middle)?;
-            let corrupt = store::Error::Corrupt { family: "entries", what: "an entry" };
-            let view = View::parse(&entry).ok_or(corrupt)?;
-            if place(&view) < wanted { low = middle + 1 } else { high = middle }
-        }
-        Ok(low)
+        let range = (self.kept_from().saturating_sub(1), self.position.size);
+        first_from(|at| self.proven(changes, at), range, wanted)
     }
 
     /// Place in the journal of the first entry that was not pruned. What the messages before it gave can't be compared.
@@ -174,7 +184,8 @@ impl Log {
     }
 
     /// Records that journal messages are gone and nothing explains it. The entry is at the place of the
-    /// message that declares it. Refused if one of the messages was posted.
+    /// message that declares it. Refused if one of the messages was posted, or if replicas sign the log and no majority of those
+    /// in force before the hole agrees.
     pub(super) fn post_hole(
         &mut self,
         changes: &mut Changes<'_>,
@@ -187,8 +198,22 @@ impl Log {
             && hole.from <= hole.to
             && hole.to < origin.seq
             && (origin.epoch, hole.from) >= self.first_place(changes)?;
-        if !fits || !self.leaves_of(changes, origin.epoch, (hole.from, hole.to))?.is_empty() {
+        if !fits {
             return Ok(None);
+        }
+        let (from, to) = (hole.from, hole.to);
+        let leaves = self.leaves_of(changes, origin.epoch, (from, to))?;
+        let is_here = hole.agreed.as_ref().is_none_or(|agreed| agreed.size == leaves.start);
+        let agreed = hole.check_agreed(&self.origin, origin.epoch, &self.keys.members);
+        if !is_here || agreed.is_err() {
+            return Ok(None);
+        }
+        if !leaves.is_empty() {
+            return match hole.agreed {
+                // What a majority has promised not to post is never signed: this log goes nowhere.
+                Some(_) => Err(Error::Outvoted { from, to, index: leaves.start }),
+                None => Ok(None),
+            };
         }
         Ok(self.append_plain(changes, (Kind::JournalGap, origin), message, subject))
     }

@@ -126,6 +126,7 @@ fn p6_golden_journals_give_the_golden_logs() {
         "budgets",
         "sources",
         "members",
+        "agreed",
         "replicated",
         "retention",
         "prune",
@@ -257,6 +258,48 @@ fn p3_nothing_is_posted_over_a_hole() {
     assert_eq!(refused, Err(Error::Hole { from: posted + 1, to: posted + 2 }));
 }
 
+/// The majority of `agreed.json` would sign that a message was lost which this log has posted: it can never be signed, and halts.
+#[test]
+fn p21_who_posted_what_a_majority_calls_lost_halts() {
+    let journal = journal("agreed.json");
+    let messages = journal["messages"].as_array().unwrap();
+    let is_posted_gap = |message: &&Value| {
+        message["subject"] == "system.gap" && message["outcome"]["status"] == "posted"
+    };
+    let gap = messages.iter().find(is_posted_gap).unwrap();
+    let salt_key = HEXLOWER.decode(journal["salt_key"].as_str().unwrap().as_bytes()).unwrap();
+    let salt_key: [u8; 32] = salt_key.try_into().unwrap();
+    let text = |name: &str| journal[name].as_str().unwrap().to_owned();
+    let tenant = Ident::new(&text("tenant")).unwrap();
+    let mut log = Log::new(tenant, LogNumber(1), text("origin"), text("journal"));
+    let mut memory = Memory::default();
+    for vector in messages {
+        let (arrival, mut message) = message(vector, &salt_key);
+        let mut changes = Changes::new(&memory);
+        // What is lost in the vectors, this log has: other events in its place.
+        while log.position.posted + 1 < arrival.seq {
+            let seq = log.position.posted + 1;
+            let body = format!(
+                r#"{{"specversion":"1.0","id":"had-{seq}","source":"/s","type":"com.example.tick","time":"2026-11-20T05:48:01Z"}}"#
+            );
+            let subject = Subject::parse("decisions.gw-1");
+            let seed = Seed::derive(&salt_key, 1, seq);
+            let mut had = Prepared::new(subject, Headers::default(), body.into_bytes(), seed);
+            log.post(&mut changes, Arrival { seq, ..arrival }, &mut had).unwrap();
+        }
+        let posted = log.post(&mut changes, arrival, &mut message);
+        let is_gap = vector["seq"] == gap["seq"];
+        if is_gap {
+            assert_eq!(posted, Err(Error::Outvoted { from: 3, to: 4, index: 2 }));
+            return;
+        }
+        posted.unwrap();
+        let writes: Vec<_> = changes.into_writes().collect();
+        memory.apply(writes.into_iter());
+    }
+    panic!("no gap was posted");
+}
+
 #[test]
 fn p2_a_number_that_no_json_holds_is_refused_at_the_door() {
     let event = br#"{"specversion":"1.0","id":"1","source":"/s","type":"dev.countersign.heartbeat.v1","time":"2026-11-20T05:48:00Z","sequence":"9007199254740992"}"#;
@@ -268,7 +311,7 @@ proptest! {
     /// The same journal gives the same log, wherever the commits were cut.
     #[test]
     fn p6_batch_borders_do_not_show(ends in proptest::collection::vec(0_usize..40, 0..12)) {
-        for name in ["sequence.json", "repeated.json", "system.json", "holes.json"] {
+        for name in ["sequence.json", "repeated.json", "system.json", "holes.json", "agreed.json"] {
             let journal = journal(name);
             let count = journal["messages"].as_array().unwrap().len();
             let mut ends: Vec<usize> = ends.iter().map(|end| end % count).collect();

@@ -1,6 +1,6 @@
 //! Answers what other replicas propose: a cosignature, or why not (P21).
 
-use super::Quorum;
+use super::{Quorum, lost};
 use crate::{
     guard::Mark,
     log::{checkpoint::Checkpoint, replicas},
@@ -26,6 +26,10 @@ pub struct Said {
     pub cosigned: u64,
     /// Tree size that it shows.
     pub shown: u64,
+    /// Largest tree size that it has cosigned or knows from the register. Absent while it may cosign nothing: it may have
+    /// forgotten.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub knows: Option<u64>,
     /// Digest of the set of replicas that it holds to be in force.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub set: Option<String>,
@@ -35,16 +39,26 @@ pub struct Said {
     /// That what it was asked to say of its machine is so: a signature, in base64.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub statement: Option<String>,
+    /// Its promise about journal messages that are gone: a signature, in base64.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promise: Option<String>,
+    /// What these messages gave here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gave: Option<lost::Gave>,
     /// Why there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,
 }
 
 impl Quorum {
-    /// Answers a request: a note that is proposed, a question about this machine, or nothing, which asks how this replica stands.
+    /// Answers a request: a note that is proposed, a question about this machine or about lost messages, or nothing, which asks how
+    /// this replica stands.
     pub(super) async fn answer(&self, body: Vec<u8>) -> Vec<u8> {
         let (mut line, mut refused, mut statement) = (None, None, None);
-        if let Some(said) = self.statement(&body) {
+        let (mut promise, mut gave) = (None, None);
+        if let Some(said) = self.lost(&body) {
+            (promise, gave, refused) = (said.promise, said.gave, said.refused);
+        } else if let Some(said) = self.statement(&body) {
             match said {
                 Ok(signature) => statement = Some(signature),
                 Err(why) => refused = Some(why),
@@ -59,7 +73,7 @@ impl Quorum {
                 Err(why) => refused = Some(why),
             }
         }
-        let said = Said { line, statement, refused, ..self.stands() };
+        let said = Said { line, statement, promise, gave, refused, ..self.stands() };
         serde_json::to_vec(&said).unwrap_or_default()
     }
 
@@ -77,9 +91,12 @@ impl Quorum {
             journal,
             cosigned,
             shown: self.tenant.published().size,
+            knows: self.may_cosign().is_ok().then(|| cosigned.max(self.seen.borrow().size())),
             set: Some(self.replica().set().digest()),
             line: None,
             statement: None,
+            promise: None,
+            gave: None,
             refused: None,
         }
     }
@@ -146,7 +163,7 @@ impl Quorum {
 
     /// Why nobody needs a cosignature of this replica: it is not in the set in force, and not in one that must still agree to a
     /// change.
-    fn not_asked(&self) -> Option<String> {
+    pub(super) fn not_asked(&self) -> Option<String> {
         let needed = self.needed(self.replica().ready().borrow().size);
         let is_needed = needed.iter().any(|set| set.has(self.replica().members.this()));
         if is_needed { None } else { self.replica().not_a_member() }
@@ -163,6 +180,7 @@ impl Quorum {
             self.differs(&why);
             return Err(why);
         }
+        self.kept_promises(*size)?;
         let mut guard = self.guard.lock();
         let seen = self.seen.borrow().newest.clone();
         if let Some(newest) = seen.filter(|newest| newest.checkpoint.size >= *size) {

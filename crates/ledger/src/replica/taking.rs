@@ -68,7 +68,9 @@ impl Quorum {
     fn reached_end(&self) -> Result<(), Error> {
         let was_whole = self.seen.borrow().is_whole;
         self.seen.send_modify(Seen::reached_end);
-        if !was_whole && self.seen.borrow().is_whole { self.check_register() } else { Ok(()) }
+        let is_whole = self.seen.borrow().is_whole;
+        self.replica().set_knows_register(is_whole);
+        if !was_whole && is_whole { self.check_register() } else { Ok(()) }
     }
 
     /// A start message under the name of this replica. One that is not made with its key, or is told again, counts for nothing:

@@ -1,6 +1,6 @@
 //! A tenant whose log is cosigned by replicas: how far posting came, and whether a majority is there (P21).
 
-use super::Tenant;
+use super::{Alarms, Peer, Tenant};
 use crate::{
     ident::Ident,
     keyring,
@@ -33,34 +33,6 @@ pub struct Ready {
     pub keys: Arc<Keys>,
 }
 
-/// How another replica stands.
-#[derive(Clone, Debug, Default)]
-pub struct Peer {
-    /// Tree size that it has posted.
-    pub posted: u64,
-    /// Journal sequence up to which it has posted.
-    pub journal: u64,
-    /// Tree size that it last cosigned.
-    pub cosigned: u64,
-    /// Tree size that it shows.
-    pub shown: u64,
-    /// Digest of the set of replicas that it holds to be in force; `None` if it did not say.
-    pub set: Option<String>,
-    /// When it last answered.
-    pub heard: Option<Instant>,
-    /// Why it did not answer or cosign the last time.
-    pub says: Option<String>,
-}
-
-/// What must be seen by a person.
-#[derive(Clone, Debug, Default)]
-pub struct Alarms {
-    /// Values of the register that were ignored, and what was wrong with the last one.
-    pub ignored: (u64, String),
-    /// Whose tree differs from this replica's.
-    pub differs: Option<String>,
-}
-
 /// What a replica knows of its log and of the other replicas, as far as other modules need it.
 pub struct Replica {
     /// This replica, and the first set.
@@ -78,6 +50,10 @@ pub struct Replica {
     certified: AtomicU64,
     /// Why nothing new is shown.
     alone: Mutex<Option<String>>,
+    /// Journal messages that are missing, and what the others say of them.
+    hole: Mutex<Option<String>>,
+    /// True once this process has followed the register to its end.
+    knows_register: AtomicBool,
     peers: Mutex<BTreeMap<Ident, Peer>>,
     alarms: Mutex<Alarms>,
     begun: Instant,
@@ -94,6 +70,8 @@ impl Replica {
             leads: AtomicBool::new(false),
             certified: AtomicU64::new(0),
             alone: Mutex::default(),
+            hole: Mutex::default(),
+            knows_register: AtomicBool::new(false),
             peers: Mutex::default(),
             alarms: Mutex::default(),
             begun: Instant::now(),
@@ -279,6 +257,25 @@ impl Replica {
         self.leads.store(leads, Ordering::Relaxed);
     }
 
+    /// True once this process has followed the register to its end: then [`Replica::certified`] is what a majority had cosigned
+    /// when it started, or more.
+    pub fn knows_register(&self) -> bool {
+        self.knows_register.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_knows_register(&self, knows: bool) {
+        self.knows_register.store(knows, Ordering::Release);
+    }
+
+    /// Which journal messages are missing where posting stands, and what the others say of them. `None` if none are.
+    pub fn hole(&self) -> Option<String> {
+        self.hole.lock().expect("no holder of the lock panics").clone()
+    }
+
+    pub(crate) fn set_hole(&self, hole: Option<String>) {
+        *self.hole.lock().expect("no holder of the lock panics") = hole;
+    }
+
     /// Why nothing new is shown, if no majority cosigns.
     pub fn alone(&self) -> Option<String> {
         self.alone.lock().expect("no holder of the lock panics").clone()
@@ -344,7 +341,7 @@ impl Tenant {
         let replica = self.replica.as_ref()?;
         let starts =
             || (!replica.has_shown()).then(|| "no cosigned checkpoint was shown yet".into());
-        replica.alone().or_else(starts)
+        replica.alone().or_else(starts).or_else(|| replica.hole())
     }
 
     /// True if this process does what one server alone must do: it is the one signer, or the replica that leads.

@@ -2,6 +2,7 @@
 
 mod alerts;
 mod frozen;
+mod holes;
 mod identity;
 mod kept;
 mod named;
@@ -63,12 +64,12 @@ struct Told {
     times: Vec<Nanos>,
     /// The policies in force so far.
     policies: Policies,
-    /// What is frozen so far.
     frozen: frozen::Frozen,
     identity: identity::Identity,
     /// Keys with which people sign in.
     sign_ins: SignIns,
     alerts: alerts::OfAlerts,
+    holes: holes::OfHoles,
     /// Which incidents are open so far.
     incidents: Incidents,
     /// Digest and length of each part of policies.
@@ -81,7 +82,6 @@ struct Told {
     not_opened: HashSet<u64>,
     budgets: post::Budgets,
     histories: post::Histories,
-    /// What was pruned.
     pruned: pruned::OfPruning,
     /// The last approval entry, and what it put in force.
     activates: Option<(u64, Redeeming)>,
@@ -123,6 +123,7 @@ impl Told {
         self.alerts.take(index, view)?;
         self.budgets.take(index, view)?;
         self.histories.take(index, view)?;
+        self.holes.take(index, view, &self.origin)?;
         match view.kind {
             Kind::Key => self.keys.key(view),
             Kind::Members => self.members.take((index, view), &self.origin, &self.keys),
@@ -351,17 +352,18 @@ pub fn export(
         let place = format!("entries 0 to {}", signed.size.saturating_sub(1));
         return Err(Error::export(place, "they do not give the root the checkpoint signs"));
     }
+    let last = |what| Error::export("the last entry", what);
     if told.activates.is_some() {
-        let what = "the last message puts something in force, and no activation follows";
-        return Err(Error::export("the last entry", what));
+        return Err(last("the last message puts something in force, and no activation follows"));
     }
-    told.frozen.end().map_err(|what| Error::export("the last entry", what))?;
+    told.frozen.end().map_err(last)?;
+    told.holes.are_at_their_places(signed.size, &mut read)?;
     named::leaves_are_as_named(&told.named, &walk, &mut read)?;
     pruned::roots_are_as_named(&told.pruned, walk.edge(), &mut read)?;
     let keys = names_itself(&told, &signed, trusted)?;
-    checkpoint(checkpoint_text, &keys)?;
-    let Told { erased, members, .. } = told;
-    Ok(Export { checkpoint: signed, keys, summary: walk.summary().clone(), erased, members })
+    let signed = checkpoint(checkpoint_text, &keys)?;
+    let (summary, Told { erased, members, .. }) = (walk.summary().clone(), told);
+    Ok(Export { checkpoint: signed, keys, summary, erased, members })
 }
 
 /// The genesis must name the log of the checkpoint; the log names the keys that sign it.

@@ -1,5 +1,6 @@
 //! Why the writer halts a log.
 
+use super::EXIT_WRITE_FAILED;
 use crate::{guard::Mark, journal, post};
 
 /// Why a log must halt.
@@ -11,6 +12,8 @@ pub(super) enum Stop {
     Outvoted(Mark),
     Fenced(u64), // by this message of another server
     Keys(String),
+    /// This message was lost, and this replica has promised never to post it.
+    Promised(u64),
 }
 
 impl std::fmt::Display for Stop {
@@ -31,6 +34,12 @@ impl std::fmt::Display for Stop {
                  (docs/operate/several-machines.md)",
                 mark.size, mark.root
             ),
+            Self::Promised(seq) => write!(
+                f,
+                "journal message {seq} was missing, and this replica has promised the others never to post it: it was to be \
+                 posted all the same. If the others have posted it, begin this replica anew from one of them \
+                 (docs/operate/several-machines.md)"
+            ),
             Self::Fork(mark) => write!(
                 f,
                 "the journal does not lead to what was signed before (size {}, root {}): the database was restored \
@@ -46,4 +55,10 @@ impl From<post::Error> for Stop {
     fn from(error: post::Error) -> Self {
         Self::Post(error)
     }
+}
+
+/// A write failed, so its outcome is unknown and nobody may be answered. The next start determines it.
+pub(super) fn end_process(error: &dyn std::fmt::Display) -> ! {
+    tracing::error!(%error, "write failed; ending the process, nothing was acknowledged");
+    std::process::exit(EXIT_WRITE_FAILED);
 }

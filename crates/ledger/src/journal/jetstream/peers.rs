@@ -64,6 +64,24 @@ impl Peers {
         join_all(asked.map(async |(name, body)| self.ask(&name, body, wait).await)).await
     }
 
+    /// Asks several replicas at once how they stand, and hands over each answer as it comes, until `take` has enough. `false` if it
+    /// never had.
+    pub async fn ask_until(
+        &self,
+        names: impl Iterator<Item = Ident>,
+        wait: Duration,
+        mut take: impl FnMut(Vec<u8>) -> bool,
+    ) -> bool {
+        let asked = names.map(async |name| self.ask(&name, Vec::new(), wait).await);
+        let mut answers: FuturesUnordered<_> = asked.collect();
+        while let Some(answer) = answers.next().await {
+            if answer.is_ok_and(&mut take) {
+                return true;
+            }
+        }
+        false
+    }
+
     /// What the others ask of `own`, from now on.
     pub async fn requests(&self, own: &Ident) -> Result<Requests, Error> {
         let client = self.connection.client().clone();

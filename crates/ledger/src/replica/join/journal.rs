@@ -6,10 +6,10 @@
 use crate::{
     disclosure::Seed,
     entry::{Kind, View},
-    follow::check_journal,
     journal::{Error, Followed, Message, jetstream::Jetstream},
     keyring::Keyring,
     post::{Arrival, Log, Prepared, last_leaves},
+    same_journal::check_journal,
     store::{Changes, Family, Read as _, rocks::Rocks},
     system::NewEpoch,
 };
