@@ -39,21 +39,13 @@ pub(super) async fn agree(
             let by = By::Server { server: Duty::Journal };
             append_gap(tenant, stream, &Hole { from, to, by, agreed: Some(agreed) }, next_gap).await
         }
-        Ok(Found::Posted { by, index, is_cosigned }) => {
-            let exit = if is_cosigned {
-                format!("`countersign replica join`, or a backup of {by}")
-            } else {
-                format!(
-                    "by a backup of {by}, because no majority has cosigned them, and a join brings only what one has"
-                )
-            };
-            Err(Error::Halt(format!(
-                "{} The replica {by} has posted them (entry {index}), so this one, {}, posts nothing over them. Begin it anew from \
-                 {by}: {exit} (docs/operate/several-machines.md)",
-                words("this replica lacks them."),
-                replica.members.own()
-            )))
-        }
+        Ok(Found::Posted { by, index }) => Err(Error::Halt(format!(
+            "{} The replica {by} has posted them (entry {index}), so this one, {}, posts nothing over them. Begin it anew from {by}: by \
+             `countersign replica join`, which brings what a majority has cosigned, or else by a backup of {by} \
+             (docs/operate/several-machines.md)",
+            words("this replica lacks them."),
+            replica.members.own()
+        ))),
         Ok(Found::Open(what)) => {
             let what = words(&what);
             replica.set_hole(Some(what.clone()));

@@ -90,8 +90,6 @@ pub enum Found {
         by: Ident,
         /// Leaf index of the first entry that they gave.
         index: u64,
-        /// True if a majority has cosigned as many entries. A join brings only those.
-        is_cosigned: bool,
     },
     /// Neither is known yet. In words: who says what.
     Open(String),
@@ -189,7 +187,7 @@ pub async fn ask(
         let is_cosigned = replica.certified() > index;
         // What is promised can't be taken back. If a majority has promised, whoever has posted them will never be cosigned.
         if is_cosigned || !has_promised {
-            return Ok(Found::Posted { by, index, is_cosigned });
+            return Ok(Found::Posted { by, index });
         }
         words.push(format!(
             "{by} has posted them (entry {index}), and no majority has cosigned that"
