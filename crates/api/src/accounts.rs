@@ -87,7 +87,7 @@ pub async fn link(
         passkey: None,
         oidc: Some(OidcAccount { issuer: issuer.clone() }),
     };
-    act::record(&app.ledger, tenant, "access", &Access::Add(key)).await?;
+    act::record_everywhere(&app.ledger, tenant, "access", &Access::Add(key)).await?;
     Ok(key_id)
 }
 

@@ -8,6 +8,7 @@ use ledger::{
     journal::Subject,
     log::merkle::Tiles as _,
     post::SYSTEM,
+    replica,
     system::{By, Command, Reason},
     tenant::Tenant,
     time::Nanos,
@@ -128,6 +129,18 @@ pub async fn record<T: Serialize + Sync>(
     body: &T,
 ) -> Result<u64, Error> {
     append_signed(ledger, tenant, &format!("system.{topic}"), body).await
+}
+
+/// The same for what every replica must know before anybody hears of it: an access key that is made or removed.
+pub async fn record_everywhere<T: Serialize + Sync>(
+    ledger: &Ledger,
+    tenant: &Arc<Tenant>,
+    topic: &str,
+    body: &T,
+) -> Result<u64, Error> {
+    let index = record(ledger, tenant, topic, body).await?;
+    replica::until_shown(ledger, tenant, index).await?;
+    Ok(index)
 }
 
 async fn append_signed<T: Serialize + Sync>(

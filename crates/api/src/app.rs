@@ -299,7 +299,7 @@ impl App {
         };
         let worker = Worker::new(Arc::clone(&self.ledger), Arc::clone(tenant), options);
         if let (Some(hints), Some(broker)) = (worker.hints(), self.broker.clone()) {
-            self.spawn(send_hints(tenant.name.clone(), broker, hints));
+            self.spawn(send_hints(Arc::clone(tenant), broker, hints));
         }
         if let Some(broker) = self.broker.clone() {
             let (ledger, tenant) = (Arc::clone(&self.ledger), Arc::clone(tenant));
@@ -328,7 +328,7 @@ fn decoy_key(keys_dir: &Path) -> Zeroizing<[u8; 32]> {
 }
 
 /// Tells data planes that something was frozen or lifted, on `countersign-out.<tenant>.<producer>.freezes`, so that they
-/// read what is frozen and end running sessions. Hints may be lost.
+/// read what is frozen and end running sessions. Of replicas, the one that leads sends it. Hints may be lost.
 async fn send_freezes(ledger: Arc<Ledger>, tenant: Arc<Tenant>, broker: jetstream::Connection) {
     let mut states = tenant.watch();
     let mut told = states.borrow().freezes.last;
@@ -336,6 +336,9 @@ async fn send_freezes(ledger: Arc<Ledger>, tenant: Arc<Tenant>, broker: jetstrea
         let news = states.wait_for(|published| published.freezes.last != told).await;
         let Ok(version) = news.map(|published| published.freezes.last) else { return };
         told = version;
+        if !tenant.signs() {
+            continue;
+        }
         let keys = ledger.access_keys(&tenant).unwrap_or_default();
         let producers: BTreeSet<Ident> = keys.into_iter().filter_map(|key| key.producer).collect();
         for producer in producers {
@@ -348,15 +351,18 @@ async fn send_freezes(ledger: Arc<Ledger>, tenant: Arc<Tenant>, broker: jetstrea
     }
 }
 
-/// Tells data planes that an approval has changed, on `countersign-out.<tenant>.<producer>.approvals`. Hints
-/// may be lost.
+/// Tells data planes that an approval has changed, on `countersign-out.<tenant>.<producer>.approvals`. Of replicas, the one
+/// that leads sends it. Hints may be lost.
 async fn send_hints(
-    tenant: Ident,
+    tenant: Arc<Tenant>,
     broker: jetstream::Connection,
     mut hints: tokio::sync::mpsc::Receiver<worker::Hint>,
 ) {
     while let Some(worker::Hint { producer, approval, version, phase }) = hints.recv().await {
-        let subject = format!("countersign-out.{tenant}.{producer}.approvals");
+        if !tenant.signs() {
+            continue;
+        }
+        let subject = format!("countersign-out.{}.{producer}.approvals", tenant.name);
         let body = serde_json::json!({"id": approval, "version": version, "state": phase});
         if let Err(error) = broker.publish_out(&subject, body.to_string().into_bytes()).await {
             tracing::debug!(%error, "a hint could not be sent");

@@ -114,6 +114,6 @@ pub async fn issue_key(
     let (passkey, oidc) = (None, None);
     let key =
         AccessKey { key_id, sha256, roles, producer, person, name, by, reason, passkey, oidc };
-    act::record(&app.ledger, tenant, "access", &Access::Add(key)).await?;
+    act::record_everywhere(&app.ledger, tenant, "access", &Access::Add(key)).await?;
     Ok(text.to_string())
 }

@@ -17,7 +17,7 @@ mod taking;
 mod tenants;
 
 pub use put_back::{Put, put_back};
-pub use statements::{Lacks, lacking, not_erased, not_ready, not_shown, silent};
+pub use statements::{Lacks, lacking, not_erased, not_ready, not_shown, silent, until_shown};
 pub use tenants::{
     announce, answer_about_tenants, members_in_force, not_deleted, not_made, take_up, uneven,
     without_files,

@@ -271,7 +271,7 @@ pub async fn remove(
     }
     let by = caller(&app, &session)?.by();
     let removal = Access::Remove { key_id, by, reason: None };
-    let done = act::record(&app.ledger, &session.tenant, "access", &removal).await;
+    let done = act::record_everywhere(&app.ledger, &session.tenant, "access", &removal).await;
     done.map_err(Problem::from)?;
     Ok(go(&app, "/passkeys?done=removed"))
 }

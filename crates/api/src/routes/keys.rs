@@ -220,13 +220,8 @@ pub async fn remove(
         return Err(Problem::new(Code::Conflict, detail));
     }
     let reason = act::keep_reason(&app.ledger, &tenant, "access", why.as_ref()).await?;
-    act::record(
-        &app.ledger,
-        &tenant,
-        "access",
-        &Access::Remove { key_id, by: caller.by(), reason },
-    )
-    .await?;
+    let removal = Access::Remove { key_id, by: caller.by(), reason };
+    act::record_everywhere(&app.ledger, &tenant, "access", &removal).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -1,6 +1,8 @@
 //! Lists of a tenant's policies: what is in force, and changes of items. A change takes effect once people approved exactly
 //! it (P17).
 
+mod kept;
+
 use super::policies::{READERS, known, lists_told, worker_of};
 use crate::{
     act::{self, Why},
@@ -10,7 +12,7 @@ use crate::{
     reviewed,
 };
 use approvals::{
-    deciding::{Loaded, bundle_entry, content},
+    deciding::{Loaded, bundle_entry},
     worker::Worker,
 };
 use axum::{
@@ -20,9 +22,9 @@ use axum::{
     http::{HeaderMap, StatusCode},
 };
 use data_encoding::BASE64URL_NOPAD;
-use decider::policy::{CHANGED_MAX, ITEMS_MAX, ListProposal, fault_of, file_of, items_of};
+use decider::policy::{CHANGED_MAX, ITEMS_MAX, ListProposal, fault_of, file_of};
+use kept::{file_at, in_force, items_in, unknown, walk};
 use ledger::{
-    entry::View,
     foreign::word,
     journal::BODY_BYTES_MAX,
     keyring,
@@ -148,7 +150,7 @@ pub async fn one(
 ) -> Result<Json<ListShown>, Problem> {
     let (tenant, _) = auth::caller(&app.ledger, &headers, &tenant, READERS)?;
     let worker = worker_of(&app, &tenant)?;
-    let loaded = in_force(&worker)?.ok_or_else(|| unknown(&name))?;
+    let loaded = kept::naming(&app, &tenant, &worker, &name).await?;
     let (bundle, own) = (&loaded.bundle, loaded.lists.get(&name));
     let items: BTreeSet<String> = match (bundle.items(&name), own) {
         (Some(items), _) => items.iter().cloned().collect(),
@@ -179,6 +181,11 @@ pub async fn version(
     let (tenant, _) = auth::caller(&app.ledger, &headers, &tenant, READERS)?;
     let worker = worker_of(&app, &tenant)?;
     let wanted: u64 = version.parse().map_err(|_| Problem::not_found())?;
+    // Another server may have shown it to the caller.
+    let known = |list: &ListInForce| list.version >= wanted;
+    if !tenant.published().policies.lists.get(&name).is_some_and(known) {
+        app.ledger.catch_up(&tenant).await?;
+    }
     let mut found = None;
     let published = tenant.published();
     walk(&app, &tenant, published.policies.lists.get(&name), |entry, form| {
@@ -342,50 +349,6 @@ fn replaced(app: &App, tenant: &Tenant, loaded: &Loaded, name: &str) -> Result<u
     let bundle = entry.as_deref().and_then(bundle_entry);
     let part = bundle.and_then(|bundle| Some(bundle.part(&list_path(name))?.index));
     part.ok_or_else(|| Problem::internal("a list without its file"))
-}
-
-/// Visits the versions of a list that were in force, the newest first, until `visit` returns true.
-fn walk(
-    app: &App,
-    tenant: &Tenant,
-    list: Option<&ListInForce>,
-    mut visit: impl FnMut(u64, &ListForm) -> bool,
-) -> Result<(), Problem> {
-    let mut next = list.map(|list| list.list);
-    while let Some(index) = next {
-        let entry = app.ledger.entry(tenant, index)?.unwrap_or_default();
-        let Some(form) = View::parse(&entry).as_ref().and_then(ListForm::of) else { break };
-        if visit(index, &form) {
-            break;
-        }
-        next = (form.version > 1).then_some(form.replaces);
-    }
-    Ok(())
-}
-
-/// The file that the part at `index` holds.
-fn file_at(worker: &Worker, name: &str, index: u64) -> Result<String, Problem> {
-    let content =
-        tokio::task::block_in_place(|| content(worker.commands.reader_log(), name, index));
-    content.map_err(|why| Problem::new(Code::PolicyUnreadable, format!("{why}.")))
-}
-
-fn items_in(worker: &Worker, name: &str, part: u64) -> Result<BTreeSet<String>, Problem> {
-    let content = file_at(worker, name, part)?;
-    items_of(name, &content)
-        .map_err(|first| Problem::new(Code::PolicyUnreadable, format!("{first}.")))
-}
-
-fn in_force(worker: &Worker) -> Result<Option<Arc<Loaded>>, Problem> {
-    Ok(tokio::task::block_in_place(|| worker.desk.in_force())?)
-}
-
-fn unknown(name: &str) -> Problem {
-    let detail = format!(
-        "The policies in force have no list {}: add lists/<name>.yaml to a bundle first.",
-        word(name)
-    );
-    Problem::new(Code::NotFound, detail)
 }
 
 /// Every mistake, a line each.

@@ -7,7 +7,7 @@ use crate::{
     entry::{Kind, View},
     ident::Ident,
     journal::{
-        Error,
+        Error, Journal,
         jetstream::{Connection, peers::Peers},
     },
     keyring,
@@ -18,6 +18,7 @@ use crate::{
         note::Vkey,
         replicas::{Claim, Members, Place, Statement},
     },
+    store,
     tenant::{Replica, Tenant},
 };
 use data_encoding::HEXLOWER;
@@ -28,7 +29,9 @@ use std::time::{Duration, Instant};
 const WAIT: Duration = Duration::from_secs(3);
 /// How long who asks waits for replicas that answer and are not done yet, and how often it asks them.
 pub(super) const SAID_WAIT: Duration = Duration::from_secs(20);
-const SAID_AGAIN: Duration = Duration::from_millis(250);
+const SAID_AGAIN: Duration = Duration::from_millis(50);
+/// How long an answer waits for the others to show what it tells.
+const SHOWN_WAIT: Duration = Duration::from_secs(2);
 
 /// A member that has not said it.
 #[derive(Clone, Debug)]
@@ -175,6 +178,25 @@ pub async fn not_shown(
     let (all, claim) = ((&set.members[..], replica.members.this()), Claim::Shows(place));
     let own = || shown(ledger, tenant, place).map(drop);
     not_said((&peers, &tenant.origin), all, (&claim, SAID_WAIT), own).await
+}
+
+/// Waits until every replica that answers shows the entry at `index`, at most 2 s, so that whoever hears of it may go to any of them.
+/// Returns at once if this server signs alone.
+pub async fn until_shown(ledger: &Ledger, tenant: &Tenant, index: u64) -> Result<(), store::Error> {
+    let (Some(replica), Journal::JetStream(stream)) = (tenant.replica(), tenant.journal()) else {
+        return Ok(());
+    };
+    let entry = ledger.entry(tenant, index)?.unwrap_or_default();
+    let place = Place { index, leaf_hash: leaf_hash(&entry) };
+    let (set, peers) = (replica.set(), Peers::new(stream.connection(), &tenant.name));
+    let (all, claim) = ((&set.members[..], replica.members.this()), Claim::Shows(place));
+    let own = || shown(ledger, tenant, place).map(drop);
+    for Lacks { name, why, .. } in
+        not_said((&peers, &tenant.origin), all, (&claim, SHOWN_WAIT), own).await
+    {
+        tracing::warn!(tenant = %tenant.name, index, replica = %name, why, "a replica does not show an entry yet");
+    }
+    Ok(())
 }
 
 /// The members of the set in force that have not said that they have none of the bytes which the erasures up to the entry
