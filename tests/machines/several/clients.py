@@ -160,7 +160,11 @@ class Clients:
             self.board.note("budget", run, client, call, "", "unknown")
             return
         if answer.status_code != 200:
-            self.board.blame(f"question: {answer.status_code} {answer.text}")
+            # What it did to the budget is unknown to this client, and part of the history all the same. A verdict that a client could not
+            # fetch for a minute no longer counts: two replicas of three may be away for longer.
+            self.board.note("budget", run, client, call, "", "unknown")
+            if code_of(answer) != "decision_stale":
+                self.board.blame(f"question: {answer.status_code} {answer.text}")
             return
         told = answer.json()
         outcome = {("allow", "allowed"): "allow", ("deny", "budget_exceeded"): "deny", ("deny", "contended"): "contended"}.get(
