@@ -28,8 +28,8 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
         yield opened
 
 
-def transfer(desk: Desk, amount: int, name: str, iban: str, country: str = "DE", agent: str = "payments-bot") -> Paused:
-    params = {"amount": amount, "currency": "EUR", "to": {"name": name, "country": country, "iban": iban}, "reference": new_id("r")}
+def transfer(desk: Desk, amount: int, name: str, iban: str, country: str = "DE", agent: str = "payments-bot", reference: str | None = None) -> Paused:
+    params = {"amount": amount, "currency": "EUR", "to": {"name": name, "country": country, "iban": iban}, "reference": reference or new_id("r")}
     return desk.listed(desk.pause(params, tool="payments", action="transfer", agent=agent))
 
 
@@ -41,8 +41,9 @@ def known(maria: Visitor, call: Paused) -> tuple[list[str], bool, str]:
     """What is said at once, whether it warns, and what is said further down."""
     page = maria.get(f"/approvals/{call.id}").text
     found = re.search(r'<ul class="known( new)?"[^>]*>(.*?)</ul>', page, re.S)
-    assert found
     below = words(page.split('<h2 id="call">', 1)[1].split("<dl", 1)[0])
+    if found is None:
+        return [], False, below
     return [words(line) for line in re.findall(r"<li[^>]*>(.*?)</li>", found[2], re.S)], bool(found[1]), below
 
 
@@ -52,22 +53,24 @@ CALL = r"“Reference r-[a-z0-9-]+”, asked \d+ [A-Z][a-z]{2}, \d\d:\d\d UTC\."
 
 def test_p7_a_first_payment_is_a_fact_and_a_known_name_elsewhere_warns(desk: Desk) -> None:
     maria = desk.visitor("p-maria")
-    assert known(maria, transfer(desk, 10_000, "Nordwind GmbH", NORDWIND))[:2] == (["Its first call with this tool."], False)
+    assert known(maria, transfer(desk, 10_000, "Nordwind GmbH", NORDWIND)) == ([], False, "The call Its first call with this tool.")
     hotel = known(maria, transfer(desk, 20_000, "Hôtel des Arts", HOTEL, "FR"))
-    assert hotel == (["New payee: its other call went elsewhere."], False, "The call Its last call with this tool, at most EUR 100.00: waiting.")
+    assert hotel == ([], False, "The call New payee: its other call went elsewhere. Its last call with this tool, at most EUR 100.00: waiting.")
     said, warns, below = known(maria, transfer(desk, 30_000, "Nordwind GmbH", OTHER))
     assert (said, warns) == (["An earlier call to this name had another account: DE89 3704 0044 0532 0130 00 ."], True)
     assert "at most EUR 200.00" in below
-    first = transfer(desk, 10_000, "Nordwind GmbH", NORDWIND)
+    # Another reference is a planned repeat, and is said without red; the same one is the same call again.
+    first = transfer(desk, 10_000, "Nordwind GmbH", NORDWIND, reference="r-1183")
     said, warns, _ = known(maria, first)
-    assert warns and len(said) == 1 and re.fullmatch(r"The same amount to the same account as an earlier call \(waiting\): " + CALL.replace("”,", "” ,"), said[0].replace(" .", ".")), said
+    repeat = r"Same amount and account as an earlier call \(waiting\), but another “Reference” : "
+    assert not warns and len(said) == 1 and re.fullmatch(repeat + CALL.replace("”,", "” ,"), said[0].replace(" .", ".")), said
     said, warns, _ = known(maria, transfer(desk, 11_000, "Nordwind GmbH", NORDWIND))
-    assert (said, warns) == (["2 of its last 4 calls went to this account."], False)
+    assert (said, warns) == ([], False)
     # Of other agents' calls only the same payment counts: it may come twice, by two ways. The confirming page says it once more.
-    twice = transfer(desk, 10_000, "Nordwind GmbH", NORDWIND, agent="billing-bot")
-    warning = "The same amount to the same account as 2 earlier calls of other agents (2 waiting), the last one “Reference r-"
+    twice = transfer(desk, 10_000, "Nordwind GmbH", NORDWIND, agent="billing-bot", reference="r-1183")
+    warning = "The same amount to the same account as an earlier call of another agent (waiting): “Reference r-1183"
     said, warns, _ = known(maria, twice)
-    assert said[0].startswith(warning) and warns and len(said) == 1
+    assert said[0].startswith(warning) and said[0].endswith("The same too: “Reference” , “To · name” .") and warns and len(said) == 1, said
     assert f'/approvals/{first.id}"' in maria.get(f"/approvals/{twice.id}").text, "it leads to the other call"
     asked = maria.post(f"/approvals/{twice.id}/confirm", maria.fields(f"/approvals/{twice.id}") | {"decision": "approve"})
     assert warning in words(asked.text) and "Approve this call?" in asked.text
@@ -124,10 +127,11 @@ def test_p7_another_currency_than_before_warns(desk: Desk) -> None:
 
 def test_p7_a_tool_that_an_agent_never_called_is_told(desk: Desk) -> None:
     maria, agent = desk.visitor("p-maria"), "bot-6"
-    transfer(desk, 100, "Nordwind GmbH", NORDWIND, agent=agent)
+    for n in range(3):
+        transfer(desk, 100 + n, "Nordwind GmbH", NORDWIND, agent=agent)
     mail = {"to": ["kim@example.org"], "subject": "Hello", "body": "x"}
     said, warns, _ = known(maria, desk.listed(desk.pause(mail, tool="mail", action="send", agent=agent)))
-    assert (said, warns) == (["Its first call with this tool: its other call was with “payments” ."], False)
+    assert (said, warns) == (["Its first call with this tool: its 3 other calls were with “payments” ."], False)
 
 
 def test_p7_a_time_that_has_passed_is_marked(desk: Desk) -> None:
@@ -147,7 +151,7 @@ def test_p7_a_time_that_has_passed_is_marked(desk: Desk) -> None:
 
 def test_p7_data_that_name_nobody_have_no_column_of_names(desk: Desk) -> None:
     maria, agent = desk.visitor("p-maria"), new_id("bot")
-    export = {"patients": 1240, "receiver": "東北循環器研究センター", "columns": ["age_group", "sex", "name"], "deidentified": True, "expires": "2099-12-31"}
+    export = {"patients": 1240, "receiver": "東北循環器研究センター", "columns": ["age_group", "sex", "name"], "deidentified": True, "expires": "soon"}
     said, warns, _ = known(maria, call := desk.listed(desk.pause(export, tool="export", action="health", agent=agent)))
     assert warns and said[0] == "Deidentified is true, but it has the column name."
     page = words(maria.get(f"/approvals/{call.id}").text)
@@ -206,7 +210,8 @@ def test_p7_rows_of_like_calls_have_their_facts(tmp_path_factory: pytest.TempPat
         said = {call.id: [(kind, words(text)) for kind, text in re.findall(r'<p class="(bad|meta)">((?!<time).*?)</p>', rows[call.id], re.S)] for call in calls}
         assert said[calls[0].id] == [] and said[calls[1].id] == [("bad", "Another call in this list says the same.")]
         assert [kind for kind, _ in said[calls[2].id]] == ["bad"] and said[calls[2].id][0][1].startswith("An earlier call to this name had another account: ")
-        assert said[calls[3].id][0][1].startswith("The same amount to the same account as an earlier call (waiting): ")
+        assert said[calls[3].id][0][0] == "meta"
+        assert said[calls[3].id][0][1].startswith("Same amount and account as an earlier call (waiting), but another “Order” : ")
         assert said[calls[4].id] == [("meta", "New payee: none of its last 4 calls went there.")]
         # The page of a call says the same of it.
         assert "An earlier call to this name had another account: " in maria.get(f"/approvals/{calls[2].id}").text
@@ -216,3 +221,39 @@ def test_p7_a_negative_amount_warns(desk: Desk) -> None:
     maria = desk.visitor("p-maria")
     said, warns, _ = known(maria, transfer(desk, -1265, "Nordwind GmbH", NORDWIND, agent="hr-bot"))
     assert warns and said[0] == "The amount is negative: the money goes the other way."
+
+
+def test_p7_access_without_an_end_or_for_years_warns(desk: Desk) -> None:
+    maria, agent = desk.visitor("p-maria"), new_id("bot")
+
+    def grant(expires: str) -> tuple[list[str], bool, str]:
+        params = {"user": "Dr. Ofer Nahum", "email": "ofer.nahum@clinic.example", "system": "patient-records", "role": "reader", "expires": expires}
+        call = desk.listed(desk.pause(params, tool="access", action="grant", agent=agent))
+        head = words(maria.get(f"/approvals/{call.id}").text.split('<p class="by">', 1)[0])
+        assert "role reader" in head and "user" not in head, "what only repeats the address is not in the head"
+        return known(maria, call)
+
+    assert grant("never")[:2] == (["Access for a person without an end: Expires is “never”."], True)
+    far = datetime.now(timezone.utc) + timedelta(days=400)
+    said, warns, _ = grant(far.strftime("%Y-%m-%d"))
+    assert warns and said[0].startswith("“Expires” is 400 days away: "), said
+    near = datetime.now(timezone.utc) + timedelta(days=40)
+    assert not grant(near.strftime("%Y-%m-%d"))[1]
+
+
+def test_p7_a_deletion_in_production_warns_and_a_lower_version_is_named(desk: Desk) -> None:
+    maria, nils, agent = desk.visitor("p-maria"), desk.visitor("p-nils"), new_id("bot")
+    backup = {"kind": "backup", "system": "referrals-db", "environment": "production", "item": "referrals-db-2026-11-22"}
+    delete = lambda **over: desk.listed(desk.pause(backup | over, tool="storage", action="delete", agent=agent))  # noqa: E731
+    assert known(maria, delete())[:2] == (["It deletes, and environment is production."], True)
+    assert not known(maria, delete(environment="staging"))[1]
+
+    def release(version: str) -> Paused:
+        params = {"service": "consent-forms", "version": version, "environment": "production", "image": "sha256:" + "ab" * 32}
+        return desk.listed(desk.pause(params, tool="deploy", action="release", agent=agent))
+
+    ran = release("3.10.2")
+    assert known(maria, ran)[:2] == (["It releases to production."], False)
+    assert nils.review(ran, "approve").status_code == 303
+    # What people approved and nobody carried out did not run.
+    assert not known(maria, release("3.9.12"))[1]

@@ -113,6 +113,35 @@ def test_p7_what_an_answer_leads_to_is_above_the_bar_and_hosts_are_whole(paused:
     assert not wrong, wrong
 
 
+#: For each set: right calls that may warn, because what is in them or in the log is as rare as it looks; and wrong calls that must. An
+#: end a year away is in no second one: the calls of the sets get older.
+WARN: dict[str, tuple[set[str], set[str]]] = {
+    "first": (set(), {"pay-nordkapp", "pay-jansen-2"}),
+    "second": ({"pay-fazekas"}, {"refund-a-85", "export-tohoku", "pay-fazekas-again"}),
+    "third": ({"grant-kimura", "delete-old-imaging"}, {"mail-roster", "export-sanderson", "grant-locum", "delete-referrals"}),
+}
+#: Most pages of sixty that have something on top of what an answer leads to.
+ON_TOP_MAX = 20
+
+
+def test_p7_what_warns_is_rarely_a_false_alarm(paused: tuple[Desk, list[tuple[planted.Call, Paused]]]) -> None:
+    """Red on a right call teaches people to read past it."""
+    desk, made = paused
+    maria = desk.visitor("p-maria")
+    warns = {call["name"] for call, one in made if '<ul class="known new"' in maria.get(f"/approvals/{one.id}").text}
+    may, must = next(WARN[name] for name, of in SETS.items() if [call["name"] for call in of()] == [call["name"] for call, _ in made])
+    wrong = {call["name"] for call, _ in made if call["wrong"]}
+    assert warns - wrong <= may and must <= warns, (sorted(warns - wrong), sorted(warns & wrong))
+
+
+def test_p7_a_page_has_something_on_top_only_where_it_sets_the_call_apart(paused: tuple[Desk, list[tuple[planted.Call, Paused]]]) -> None:
+    """Of sixty calls, most are as usual."""
+    desk, made = paused
+    maria = desk.visitor("p-maria")
+    on_top = [call["name"] for call, one in made if '<ul class="known' in maria.get(f"/approvals/{one.id}").text]
+    assert len(on_top) <= ON_TOP_MAX, on_top
+
+
 @pytest.mark.parametrize("name", ["first", "second"])
 def test_p7_the_briefing_has_every_right_call_and_no_wrong_one(name: str) -> None:
     """Whoever is briefed knows each call that is right, and what a wrong one should have been. A duplicate is right once."""

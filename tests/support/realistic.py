@@ -27,7 +27,7 @@ lead = ["/order"]
 
 [[display]]
 tool = "salaries"
-title = "Salaries for {/month}: {#/lines} people, {amount} in all"
+title = "Salaries for {/month}: {#/lines|person|people}, {amount} in all"
 amount = {minor = "/total", currency = "/currency"}
 lead = ["/lines"]
 count = ["/lines"]
@@ -35,13 +35,13 @@ kinds = {"/lines/*/amount" = "money"}
 
 [[display]]
 tool = "export"
-title = "Health data of {/patients} people to {/receiver}"
+title = "Health data of {/patients|person|people} to {/receiver}"
 lead = ["/columns", "/deidentified", "/expires"]
 kinds = {"/expires" = "time"}
 
 [[display]]
 tool = "mail"
-title = "E-mail “{/subject}” to {#/to} people"
+title = "E-mail “{/subject}” to {#/to|person|people}"
 lead = ["/to", "/subject", "/body", "/link"]
 labels = {"/to" = "To"}
 kinds = {"/body" = "text", "/link" = "link"}

@@ -74,7 +74,7 @@ EXPORTS = [
     ("export-tokyo", 96, "96 people", "東京医科大学", ["age", "hba1c"], True, "2027-01-15"),
     ("export-haifa", 12_004, "12,004 people", "בית חולים רמב״ם", ["sex", "age", "icd10", "drug", "dose"], True, "2027-06-30"),
     ("export-dubai", 310, "310 people", "مستشفى راشد", ["age", "bmi", "smoker"], True, "2026-12-24"),
-    ("export-one", 1, "1 people", "Dr. Lena Vogt", ["name", "birthday", "diagnosis"], False, "2026-12-02"),
+    ("export-one", 1, "1 person", "Dr. Lena Vogt", ["name", "birthday", "diagnosis"], False, "2026-12-02"),
     ("export-insurer", 58_211, "58,211 people", "Nordkranken VVaG", ["policy", "claims"], False, "2027-12-31"),
     ("export-registry", 740, "740 people", "Krebsregister NRW", ["icd10", "tnm", "year"], True, "2027-03-01"),
 ]

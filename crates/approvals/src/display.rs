@@ -8,6 +8,7 @@ mod account;
 mod address;
 mod claims;
 mod country;
+mod deeds;
 mod ends;
 mod fields;
 mod guess;
@@ -25,7 +26,8 @@ mod tests;
 
 pub(crate) use account::grouped as iban;
 pub use address::Address;
-pub use ends::span;
+pub use deeds::Release;
+pub use ends::{Ends, span};
 pub use fields::{Field, Kind};
 pub use ids::{Run, runs};
 pub(crate) use make::quoted;
@@ -124,16 +126,35 @@ pub struct Displayed {
     pub warnings: Vec<String>,
     /// Names and ids that are compared with those of earlier calls: JSON Pointer and text. Not cleaned.
     pub names: Vec<(String, String)>,
+    /// What tells it from calls alike, beside amount and account.
+    pub telling: Vec<Telling>,
+    /// Label and time of what is due or ends.
+    pub ends: Vec<(String, Ends)>,
+    /// The release that it asks for, if it is one.
+    pub release: Option<Release>,
     /// What tells it from calls alike: the label and the text of a field. Cleaned.
     pub reference: Option<String>,
     /// True if the sentence is of a `[[display]]`.
     pub authored: bool,
+    /// The number of fields that the display leaves out, and whose names say that they count: the last ones of `fields`.
+    pub overlooked: usize,
     /// Pointers of values that are neither in the sentence nor in the fields, cleaned.
     pub untold: BTreeSet<String>,
     /// Number of those values.
     pub left: usize,
     /// Number of all values.
     pub all: usize,
+}
+
+/// A value that is shown, for comparison with that of another call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Telling {
+    /// Its label. Cleaned.
+    pub label: String,
+    /// The whole value as text. Cleaned.
+    pub text: String,
+    /// True for a time.
+    pub is_time: bool,
 }
 
 impl Display {

@@ -3,13 +3,16 @@
 //!
 //! Pure. `commands::earlier` reads the calls, and which of them a reader may know.
 
+mod again;
+mod ahead;
 mod similar;
 #[cfg(test)]
 mod tests;
 mod words;
 
-use crate::display::Displayed;
-use decider::approval::Phase;
+use crate::display::{Displayed, Release, Telling};
+use again::Payment;
+use decider::{approval::Phase, words::counted};
 use ledger::{ident::Ident, time::Nanos};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,7 +22,7 @@ pub(crate) const READ_MAX: usize = 30;
 pub(crate) const OTHERS_MAX: usize = 20;
 /// An agent that did not use a tool for so long does something unusual, in seconds.
 const UNUSUAL_AFTER: u64 = 30 * 86_400;
-/// From so many calls on, an agent whose calls went to as many accounts pays new ones alone.
+/// From so many calls on, there is something that an agent usually does.
 const PAYS_NEW_FROM: usize = 3;
 
 /// How much a fact weighs. Facts are shown in this order.
@@ -62,8 +65,8 @@ pub enum Part {
 pub struct Facts {
     /// By weight.
     pub lines: Vec<Fact>,
-    /// The account and the amount, if the call has both: it may be a payment that is asked for twice.
-    pays: Option<(String, (i64, String))>,
+    /// If it may be a payment that is asked for twice.
+    pays: Option<Payment>,
 }
 
 /// One earlier call.
@@ -83,6 +86,9 @@ pub(crate) struct Earlier {
     /// What is compared letter by letter: JSON Pointer and text.
     pub names: Vec<(String, String)>,
     pub reference: Option<String>,
+    /// What tells it from calls alike.
+    pub telling: Vec<Telling>,
+    pub release: Option<Release>,
 }
 
 /// A call that waits.
@@ -134,10 +140,11 @@ impl Facts {
     /// The facts about a call.
     pub(crate) fn of(call: Asked<'_>, before: Before<'_>) -> Self {
         let told = call.told;
-        let pays = told.account.as_ref().map(|(_, text)| text.clone()).zip(told.money.clone());
+        let pays = Payment::of(told);
         let mut lines: Vec<Fact> =
             told.warnings.iter().map(|text| Fact::ours(Weight::Warns, text)).collect();
-        lines.extend(repeated(told, before));
+        lines.extend(again::lines(told, before));
+        lines.extend(ahead::lines(call, before));
         lines.extend(similar::lines(told, before));
         lines.extend(payee(told, before));
         lines.extend(currency(told, before));
@@ -163,9 +170,9 @@ impl Facts {
         self.warnings() + self.count(Weight::Tells).min(1)
     }
 
-    /// The number of facts that a page shows at once: the same, or else the first.
+    /// The number of facts that a page shows at once: the same. What is usual stands further down, or people soon read none.
     pub fn at_once(&self) -> usize {
-        self.telling().max(1)
+        self.telling()
     }
 
     /// True if a later call may be the same payment.
@@ -176,23 +183,8 @@ impl Facts {
     /// Warns of calls that wait too and were made after this one, the next one first: whoever sees the first of two must
     /// know of the second.
     pub(crate) fn note_later(&mut self, later: &[Earlier]) {
-        let paid = |one: &Earlier| one.account.clone().zip(one.money.clone());
-        let same = |one: &&Earlier| self.pays.is_some() && paid(one) == self.pays;
-        let same: Vec<&Earlier> = later.iter().filter(same).collect();
-        let Some(next) = same.first() else { return };
-        let fact = match same.len() {
-            1 => words::of_call(
-                "A later call that waits too has the same amount and account: ",
-                next,
-            ),
-            many => words::of_call(
-                &format!(
-                    "{many} later calls that wait too have the same amount and account, the next one "
-                ),
-                next,
-            ),
-        };
-        self.lines.insert(self.warnings(), fact);
+        let Some(fact) = self.pays.as_ref().and_then(|pays| pays.later(later)) else { return };
+        self.lines.insert(fact.place(&self.lines), fact);
     }
 
     fn count(&self, weight: Weight) -> usize {
@@ -209,19 +201,6 @@ impl Earlier {
     fn goes_to(&self, account: &str) -> bool {
         self.account.as_deref() == Some(account)
     }
-}
-
-/// Perhaps the same call twice: the same amount to the same account.
-fn repeated(told: &Displayed, before: Before<'_>) -> Vec<Fact> {
-    let Some(((_, account), money)) = told.account.as_ref().zip(told.money.as_ref()) else {
-        return Vec::new();
-    };
-    let same = |all: &[&Earlier], others: bool| {
-        let same = |one: &&Earlier| one.goes_to(account) && one.money.as_ref() == Some(money);
-        let again: Vec<&Earlier> = all.iter().copied().filter(same).collect();
-        words::repeated(&again, others)
-    };
-    same(before.own, false).into_iter().chain(same(before.others, true)).collect()
 }
 
 /// Whether account and name were paid before.
@@ -243,23 +222,35 @@ fn payee(told: &Displayed, Before { own, others, .. }: Before<'_>) -> Option<Fac
         return Some(words::other_account(moved.len(), last));
     }
     if there > 0 {
-        let calls = if there == 1 { "1 call".into() } else { format!("{there} calls") };
+        let calls = counted(there, "call", "calls");
         let text = format!(
             "First payment to this account by this agent; {calls} of other agents went there."
         );
         return Some(Fact::ours(Weight::Own, text));
     }
-    // Where every call goes to somebody new, it tells nothing that this one does.
-    let weight = if pays_new_alone(own) { Weight::Own } else { Weight::Tells };
+    // It tells something where the agent's payments go to the same accounts again and again.
+    let weight = if pays_known(own) { Weight::Tells } else { Weight::Own };
     let text = if pays { words::new_payee(own.len()) } else { first() };
     Some(Fact::ours(weight, text))
 }
 
-/// True if no two calls of an agent went to one account.
-fn pays_new_alone(own: &[&Earlier]) -> bool {
+/// The number of an agent's calls that went to an account, and of these accounts.
+fn paid(own: &[&Earlier]) -> (usize, usize) {
     let paid: Vec<&String> = own.iter().filter_map(|one| one.account.as_ref()).collect();
     let accounts: BTreeSet<&String> = paid.iter().copied().collect();
-    paid.len() >= PAYS_NEW_FROM && accounts.len() == paid.len()
+    (paid.len(), accounts.len())
+}
+
+/// True if no two calls of an agent went to one account.
+fn pays_new_alone(own: &[&Earlier]) -> bool {
+    let (paid, accounts) = paid(own);
+    paid >= PAYS_NEW_FROM && accounts == paid
+}
+
+/// True if at least every third payment of an agent goes where one went before.
+fn pays_known(own: &[&Earlier]) -> bool {
+    let (paid, accounts) = paid(own);
+    paid >= PAYS_NEW_FROM && accounts * 3 <= paid * 2
 }
 
 /// Another currency than this payee was paid in before.

@@ -114,12 +114,19 @@ pub fn question_refused(why: Refusal) -> String {
     format!("Your question was not recorded. {}", refusal(why))
 }
 
+/// A number and what is counted: `1 call`, `12 calls`. The one place that knows the singular.
+pub fn counted(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
 /// How many calls were answered with the same press, in words: after `Approved`.
 pub fn together(count: u32) -> String {
     match count.saturating_sub(1) {
         0 => "from the list of like calls".into(),
-        1 => "together with 1 like call".into(),
-        others => format!("together with {others} like calls"),
+        others => {
+            let others = usize::try_from(others).unwrap_or(usize::MAX);
+            format!("together with {}", counted(others, "like call", "like calls"))
+        }
     }
 }
 
@@ -131,6 +138,15 @@ pub fn code(code: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn p7_one_is_never_many() {
+        assert_eq!(counted(1, "person", "people"), "1 person");
+        assert_eq!(counted(0, "person", "people"), "0 people");
+        assert_eq!(counted(2, "call", "calls"), "2 calls");
+        assert_eq!(together(2), "together with 1 like call");
+        assert_eq!(together(4), "together with 3 like calls");
+    }
 
     /// An expiry is never shown as a denial.
     #[test]

@@ -113,6 +113,8 @@ impl<'a> EarlierCalls<'a> {
                 whom: told.whom,
                 names: told.names,
                 reference: told.reference,
+                telling: told.telling,
+                release: told.release,
             });
         }
         Ok(earlier)

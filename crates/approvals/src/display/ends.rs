@@ -5,7 +5,8 @@ use ledger::time::Nanos;
 
 /// A point in time that a call names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ends {
+pub enum Ends {
+    /// A moment.
     At(DateTime<Utc>),
     /// A day has no zone.
     On(NaiveDate),
@@ -21,7 +22,7 @@ impl Ends {
     }
 
     /// `28 Nov 2026, 05:36 UTC`, `28 Nov 2026`
-    pub(super) fn words(self) -> String {
+    pub fn words(self) -> String {
         match self {
             Self::At(time) => time.format("%-d %b %Y, %H:%M UTC").to_string(),
             Self::On(date) => date.format("%-d %b %Y").to_string(),
@@ -34,6 +35,16 @@ impl Ends {
             Self::At(time) => Some(time.format("%Y-%m-%dT%H:%M:%SZ").to_string()),
             Self::On(_) => None,
         }
+    }
+
+    /// In how many whole days after a time it is. `None` if it is before it.
+    pub fn days_after(self, at: Nanos) -> Option<u64> {
+        let at = DateTime::from_timestamp_nanos(i64::try_from(at.0).ok()?);
+        let days = match self {
+            Self::At(time) => time.signed_duration_since(at).num_days(),
+            Self::On(date) => date.signed_duration_since(at.date_naive()).num_days(),
+        };
+        u64::try_from(days).ok()
     }
 
     /// For how many seconds it has passed. A date counts in days from its own: on the day after, it passed a day ago.
@@ -70,6 +81,19 @@ mod tests {
         let ends = Ends::of(text).unwrap();
         let found = ends.passed(Nanos::parse(now).unwrap()).map(span);
         assert_eq!(found.as_deref(), passed, "{text} at {now}");
+    }
+
+    #[test]
+    fn p7_days_ahead_are_counted() {
+        let now = Nanos::parse("2026-12-01T12:00:00Z").unwrap();
+        for (text, days) in [
+            ("2027-12-01", Some(365)),
+            ("2027-12-01T11:00:00Z", Some(364)),
+            ("2026-12-01", Some(0)),
+            ("2026-11-30", None),
+        ] {
+            assert_eq!(Ends::of(text).unwrap().days_after(now), days, "{text}");
+        }
     }
 
     #[test]

@@ -1,14 +1,17 @@
 //! Makes what people read of a call from a display, or without one.
 
 use super::{
-    Call, Display, Displayed, MoneyAt, claims,
+    Call, Display, Displayed, Ends, MoneyAt, Release, Telling, claims, deeds,
     fields::{self, Drawing, Field, Kind},
-    guess, money,
+    guess, money, natural,
     sentence::{Piece, Sentence, within_quotes},
     template::Title,
 };
 use decider::rule::resolve;
-use ledger::{foreign::pointer, json::Value};
+use ledger::{
+    foreign::{self, pointer},
+    json::Value,
+};
 use std::collections::BTreeSet;
 
 /// What names with letters of another script, or hidden ones, mean.
@@ -20,14 +23,18 @@ const NAME_CHARS_MAX: usize = 80;
 /// Most texts that are compared.
 const NAMES_MAX: usize = 8;
 
-/// Fields in the head of a page.
+/// Fields of a display in the head of a page.
 const HEAD_FIELDS: usize = 3;
+/// Fields of a call without a display there. Nobody chose them, so one more is shown.
+const HEAD_FIELDS_GUESSED: usize = 4;
+/// Most ends of a call that are kept.
+const ENDS_MAX: usize = 8;
 
 impl Display {
     /// The label of a field: the author's, or the steps of its pointer.
     fn label(&self, pointer: &str, params: &Value<'_>) -> (String, bool) {
         match self.labels.get(pointer) {
-            Some(label) => (ledger::foreign::harmless(label), true),
+            Some(label) => (foreign::harmless(label), true),
             None => (fields::capital(pointer, params), false),
         }
     }
@@ -64,6 +71,13 @@ impl Displayed {
             told.extend(title.pointers().map(str::to_owned));
         }
         told.extend(fields.iter().flat_map(|field| field.covers.iter().cloned()));
+        let mut overlooked = 0;
+        if let (Some(params), Some(_)) = (call.params, display) {
+            let more = guess::overlooked(params, &told);
+            overlooked = more.len();
+            told.extend(more.iter().flat_map(|field| field.covers.iter().cloned()));
+            fields.extend(more);
+        }
         let leaves = call.params.map(fields::leaves).unwrap_or_default();
         let untold = leaves.iter().filter(|leaf| !told.contains(*leaf));
         let (left, untold) = (untold.clone().count(), untold.map(|at| pointer(at)).collect());
@@ -73,8 +87,12 @@ impl Displayed {
             fields,
             account,
             whom,
-            warnings: warnings(&sentence, money.as_ref(), call.params),
+            warnings: warnings(&sentence, money.as_ref(), call),
             names: Vec::new(),
+            telling: Vec::new(),
+            ends: call.params.map(ends).unwrap_or_default(),
+            release: call.params.and_then(|params| Release::of((call.tool, call.action), params)),
+            overlooked,
             reference: None,
             sentence,
             money,
@@ -84,6 +102,7 @@ impl Displayed {
             all: leaves.len(),
         };
         told.names = told.names(chosen, call.params);
+        told.telling = told.telling(call.params);
         told.reference = told.reference();
         told
     }
@@ -108,6 +127,29 @@ impl Displayed {
         }
         names.truncate(NAMES_MAX);
         names
+    }
+
+    /// What is shown beside amount and account: fields, and names in the sentence that no field shows.
+    fn telling(&self, params: Option<&Value<'_>>) -> Vec<Telling> {
+        let account = self.account.as_ref().map(|(pointer, _)| pointer);
+        let is_account =
+            |field: &&Field| account.is_some_and(|account| field.covers.contains(account));
+        let fields = self.fields.iter().filter(|field| !is_account(field)).map(|field| Telling {
+            label: field.label.clone(),
+            text: field.text(),
+            is_time: matches!(field.kind, Kind::Time | Kind::Due),
+        });
+        let shown = |pointer: &String| self.fields.iter().any(|one| one.covers.contains(pointer));
+        let named =
+            self.names.iter().filter(|(pointer, _)| !shown(pointer) && account != Some(pointer));
+        let named = named.filter_map(|(pointer, text)| {
+            Some(Telling {
+                label: fields::capital(pointer, params?),
+                text: foreign::value(text),
+                is_time: false,
+            })
+        });
+        fields.chain(named).collect()
     }
 
     /// The first short field that is neither the account nor who gets it.
@@ -139,9 +181,11 @@ impl Displayed {
         money::grouped(&self.all.to_string())
     }
 
-    /// The first fields that are short: for the head of a page.
+    /// The first fields that are short, and those that the display leaves out: for the head of a page.
     pub fn first(&self) -> impl Iterator<Item = &Field> {
-        self.fields.iter().filter(|field| field.is_short()).take(HEAD_FIELDS)
+        let (lead, overlooked) = self.fields.split_at(self.fields.len() - self.overlooked);
+        let most = if self.authored { HEAD_FIELDS } else { HEAD_FIELDS_GUESSED };
+        lead.iter().filter(|field| field.is_short()).take(most).chain(overlooked)
     }
 }
 
@@ -156,11 +200,8 @@ fn is_name(kind: Kind) -> bool {
 }
 
 /// What in a call itself warns.
-fn warnings(
-    sentence: &Sentence,
-    money: Option<&(i64, String)>,
-    params: Option<&Value<'_>>,
-) -> Vec<String> {
+fn warnings(sentence: &Sentence, money: Option<&(i64, String)>, call: &Call<'_>) -> Vec<String> {
+    let params = call.params;
     let escaped = sentence.plain().contains("\\u{").then(|| ESCAPED.to_owned());
     let negative = money.is_some_and(|(minor, _)| *minor < 0).then(|| NEGATIVE.to_owned());
     let contradiction = params.and_then(claims::contradiction);
@@ -168,7 +209,19 @@ fn warnings(
     // The title warns of its own letters.
     let disguised = params.filter(|_| escaped.is_none()).and_then(claims::disguised);
     let in_it = escaped.into_iter().chain(negative);
-    in_it.chain(turned).chain(disguised).chain(contradiction).collect()
+    let deeds = params.map(|params| deeds::warnings((call.tool, call.action), params));
+    let in_it = in_it.chain(turned).chain(disguised).chain(contradiction);
+    in_it.chain(deeds.into_iter().flatten()).collect()
+}
+
+/// Label and time of what is due or ends.
+fn ends(params: &Value<'_>) -> Vec<(String, Ends)> {
+    let end = |leaf: &String| {
+        let at = resolve(params, leaf)?.as_str().and_then(Ends::of)?;
+        Some((fields::capital(leaf, params), at))
+    };
+    let leaves = fields::leaves(params);
+    leaves.iter().filter(|leaf| natural::is_due(leaf)).filter_map(end).take(ENDS_MAX).collect()
 }
 
 impl Display {

@@ -48,7 +48,7 @@ const HOW_MANY: [&str; 16] = [
 pub(super) fn kind(named: Kind, pointer: &str, value: &Value<'_>) -> Kind {
     match (named, value) {
         (Kind::Plain | Kind::Time, Value::String(text))
-            if is_one_of(&DUE, pointer) && Ends::of(text).is_some() =>
+            if is_due(pointer) && Ends::of(text).is_some() =>
         {
             Kind::Due
         }
@@ -62,8 +62,13 @@ pub(super) fn kind(named: Kind, pointer: &str, value: &Value<'_>) -> Kind {
     }
 }
 
+/// True if the last step of a pointer names a time by which something is due or ends.
+pub(super) fn is_due(pointer: &str) -> bool {
+    is_one_of(&DUE, pointer)
+}
+
 /// `dueDate`, `due_date` and `Due-Date` are one name.
-fn is_one_of(names: &[&str], pointer: &str) -> bool {
+pub(super) fn is_one_of(names: &[&str], pointer: &str) -> bool {
     let step = pointer.rsplit('/').next().unwrap_or_default();
     let letters = step.chars().filter(char::is_ascii_alphabetic);
     let name: String = letters.map(|c| c.to_ascii_lowercase()).collect();

@@ -31,6 +31,30 @@ enum Part {
     Value(String),
     /// The number of members at a pointer.
     Count(String),
+    /// What is counted: one, or many, of the number before it.
+    Noun(Box<Noun>),
+}
+
+/// The word behind a number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Noun {
+    /// Pointer of the number, or of the list.
+    pointer: String,
+    /// Between blanks, as words of the sentence that stand apart.
+    one: String,
+    many: String,
+}
+
+impl Noun {
+    /// The word for the number at the pointer. A text is no number, and has the word for many.
+    fn of(&self, params: &Value<'_>) -> Option<&str> {
+        let value = resolve(params, &self.pointer)?;
+        let is_one = match value {
+            Value::Number(number) => (*number - 1.0).abs() < f64::EPSILON,
+            value => fields::members(value) == Some(1),
+        };
+        Some(if is_one { self.one.trim() } else { self.many.trim() })
+    }
 }
 
 impl Serialize for Title {
@@ -57,12 +81,22 @@ impl Title {
             if begin > 0 {
                 parts.push(Part::Words(rest[..begin].to_owned()));
             }
-            let part = place_of(inner)?;
-            let joined = parts.last().is_some_and(|last| matches!(last, Part::Value(_)));
+            let (place, noun) = with_noun(inner)?;
+            let part = place_of(place, inner)?;
+            let joined =
+                parts.last().is_some_and(|last| matches!(last, Part::Value(_) | Part::Noun(_)));
             if joined && matches!(part, Part::Value(_)) {
                 return Err("title: put a word or a sign between two values".into());
             }
+            let counted = match &part {
+                Part::Value(pointer) | Part::Count(pointer) => Some(pointer.clone()),
+                Part::Words(_) | Part::Amount | Part::Noun(_) => None,
+            };
             parts.push(part);
+            if let Some([one, many]) = noun {
+                let pointer = counted.ok_or("title: an amount has no word for one and for many")?;
+                parts.push(Part::Noun(Box::new(Noun { pointer, one, many })));
+            }
             rest = behind;
         }
         if !rest.is_empty() {
@@ -87,7 +121,7 @@ impl Title {
     pub fn pointers(&self) -> impl Iterator<Item = &str> {
         self.parts.iter().filter_map(|part| match part {
             Part::Value(pointer) => Some(pointer.as_str()),
-            Part::Words(_) | Part::Amount | Part::Count(_) => None,
+            Part::Words(_) | Part::Amount | Part::Count(_) | Part::Noun(_) => None,
         })
     }
 
@@ -98,9 +132,10 @@ impl Title {
         (params, drawing): (&Value<'_>, Drawing<'_>),
         amount: Option<&str>,
     ) -> Option<Sentence> {
-        let words: BTreeSet<&str> = self.parts.iter().filter_map(Part::words).collect();
+        let words: BTreeSet<&str> = self.parts.iter().flat_map(Part::ours).collect();
         let pieces = |(at, part): (usize, &Part)| match part {
             Part::Words(words) => Some(vec![Piece::Ours(words.clone())]),
+            Part::Noun(noun) => Some(vec![Piece::Ours(format!(" {}", noun.of(params)?))]),
             Part::Amount => amount.map(|amount| vec![Piece::Amount(amount.to_owned())]),
             Part::Value(pointer) => {
                 let value = resolve(params, pointer)?;
@@ -146,17 +181,39 @@ impl Part {
     fn words(&self) -> Option<&str> {
         match self {
             Self::Words(words) => Some(words),
-            Self::Amount | Self::Value(_) | Self::Count(_) => None,
+            Self::Amount | Self::Value(_) | Self::Count(_) | Self::Noun(_) => None,
+        }
+    }
+
+    /// All words of the author in it.
+    fn ours(&self) -> Vec<&str> {
+        match self {
+            Self::Words(words) => vec![words],
+            Self::Noun(noun) => vec![&noun.one, &noun.many],
+            Self::Amount | Self::Value(_) | Self::Count(_) => Vec::new(),
         }
     }
 }
 
-fn place_of(inner: &str) -> Result<Part, String> {
-    if inner == "amount" {
+/// A place without its words for one and for many, and these: `{#/to|person|people}`.
+fn with_noun(inner: &str) -> Result<(&str, Option<[String; 2]>), String> {
+    let Some((place, words)) = inner.split_once('|') else { return Ok((inner, None)) };
+    match words.split_once('|') {
+        Some((one, many))
+            if !one.trim().is_empty() && !many.trim().is_empty() && !many.contains('|') =>
+        {
+            Ok((place, Some([one, many].map(|word| format!(" {} ", word.trim())))))
+        }
+        _ => Err(format!("title: {{{inner}}}: write both words, {{#/to|person|people}}")),
+    }
+}
+
+fn place_of(place: &str, inner: &str) -> Result<Part, String> {
+    if place == "amount" {
         return Ok(Part::Amount);
     }
     let (part, pointer): (fn(String) -> Part, &str) =
-        inner.strip_prefix('#').map_or((Part::Value, inner), |counted| (Part::Count, counted));
+        place.strip_prefix('#').map_or((Part::Value, place), |counted| (Part::Count, counted));
     if pointer.starts_with('/') {
         return Ok(part(pointer.to_owned()));
     }

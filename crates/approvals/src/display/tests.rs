@@ -58,6 +58,19 @@ fn p7_a_call_has_the_sentence_of_its_display() {
 }
 
 #[test]
+fn p7_one_is_never_many() {
+    let said = |params: &str| {
+        let title = titled("{#/to|person|people} get {/files|file|files} of {/of}");
+        of(Some(&title), params).sentence.plain()
+    };
+    assert_eq!(said(r#"{"files":2,"of":"a","to":["x"]}"#), "1 person get 2 files of a");
+    assert_eq!(said(r#"{"files":1,"of":"a","to":["x","y"]}"#), "2 people get 1 file of a");
+    assert_eq!(said(r#"{"files":"1","of":"a","to":[]}"#), "0 people get 1 files of a");
+    // A value does not pass for the word behind a number.
+    assert_eq!(said(r#"{"files":1,"of":"2 people","to":[]}"#), "0 people get 1 file of “2 people”");
+}
+
+#[test]
 fn p7_a_value_that_is_absent_makes_the_default() {
     let told = of(Some(&transfers()), &TRANSFER.replace("\"country\"", "\"land\""));
     assert!(!told.authored);
@@ -313,13 +326,18 @@ fn templates_are_read_strictly() {
         "{#amount}",
         "{/a}{/b}",
         "{/a} {/b}",
+        "{#/a|one|many}{/b}",
+        "{#/a|one}",
+        "{#/a||many}",
+        "{#/a|a|b|c}",
+        "{amount|one|many}",
         "a\nb",
         "\u{202e}a",
     ] {
         assert!(Title::new(wrong).is_err(), "{wrong:?}");
     }
     assert!(Title::new(&"a".repeat(TITLE_CHARS_MAX + 1)).is_err());
-    for right in ["a", "{amount}", "{amount} {/a}", "{#/a}{/b}", "{/a}-{/b}"] {
+    for right in ["a", "{amount}", "{amount} {/a}", "{#/a}{/b}", "{/a}-{/b}", "{/a|b|c} {/d}"] {
         assert!(Title::new(right).is_ok(), "{right:?}");
     }
 }

@@ -37,6 +37,8 @@ fn earlier(told: Displayed, phase: Phase, at: Nanos) -> Earlier {
         whom: told.whom,
         names: told.names,
         reference: told.reference,
+        telling: told.telling,
+        release: told.release,
     }
 }
 
@@ -138,7 +140,7 @@ fn p7_a_first_payment_is_told_where_it_tells_something() {
     // Name and account are new.
     let call = told(7, "EUR", "C", "DE12500105170648489890", "R-2");
     let said = facts(&call, std::slice::from_ref(&mine), &[]);
-    assert_eq!(said[0], "t New payee: its other call went elsewhere.");
+    assert_eq!(said[0], "o New payee: its other call went elsewhere.");
     let said = facts(&call, &[mine.clone(), mine.clone(), theirs.clone()], &[]);
     assert_eq!(said[0], "t New payee: none of its last 3 calls went there.");
     // Where an agent pays new ones alone, it tells nothing.
@@ -165,11 +167,13 @@ fn p7_the_same_payment_names_the_other_call() {
     let other = earlier(told(7, "EUR", "A", IBAN, "F-26-1183"), Phase::Pending, Nanos(99 * DAY));
     let call = told(7, "EUR", "A", IBAN, "F-26-1183");
     let known = "“Ref F-26-1183”, asked 10 Apr, 00:00 UTC.";
-    let said =
-        format!("w The same amount to the same account as an earlier call (waiting): {known}");
+    let tail = " The same too: “Ref”.";
+    let said = format!(
+        "w The same amount to the same account as an earlier call (waiting): {known}{tail}"
+    );
     assert_eq!(facts(&call, std::slice::from_ref(&other), &[])[0], said);
     let said = format!(
-        "w The same amount to the same account as 2 earlier calls of other agents (2 waiting), the last one {known}"
+        "w The same amount to the same account as 2 earlier calls of other agents (2 waiting), the last one {known}{tail}"
     );
     assert_eq!(facts(&call, &[], &[other.clone(), other.clone()])[0], said);
     let before = Before::default();
@@ -180,9 +184,140 @@ fn p7_the_same_payment_names_the_other_call() {
     let plain = first.lines[0].plain();
     assert_eq!(
         plain,
-        format!("A later call that waits too has the same amount and account: {known}")
+        format!("A later call that waits too has the same amount and account: {known}{tail}")
     );
     assert_eq!((first.warnings(), first.own(), first.at_once()), (1, 1, 1));
+}
+
+#[test]
+fn p7_a_planned_repeat_is_told_without_a_warning() {
+    let other = earlier(told(7, "EUR", "A", IBAN, "F-26-1184"), Phase::Pending, Nanos(99 * DAY));
+    let call = told(7, "EUR", "A", IBAN, "F-26-1183");
+    let known = "“Ref F-26-1184”, asked 10 Apr, 00:00 UTC.";
+    let said = facts(&call, std::slice::from_ref(&other), &[]);
+    let same = "Same amount and account as an earlier call (waiting), but another “Ref”";
+    assert_eq!(said[0], format!("t {same}: {known}"));
+    assert!(!said.iter().any(|line| line.starts_with('w')), "{said:?}");
+    let many =
+        "Same amount and account as 2 earlier calls of other agents (2 waiting), but another “Ref”";
+    let said = facts(&call, &[], &[other.clone(), other.clone()]);
+    assert_eq!(said[0], format!("t {many}, the last one {known}"));
+    let mut first = Facts::of(Asked { told: &call, action: "out", at: NOW }, Before::default());
+    first.note_later(std::slice::from_ref(&other));
+    let later = "Same amount and account as a later call that waits too, but another “Ref”";
+    assert_eq!(first.lines[0].plain(), format!("{later}: {known}"));
+    assert_eq!((first.warnings(), first.at_once()), (0, 1));
+    // The same call among them warns, and so does a reference in other signs.
+    let again = earlier(call.clone(), Phase::Pending, Nanos(99 * DAY));
+    assert!(facts(&call, &[other.clone(), again], &[])[0].starts_with("w The same amount"));
+    let sign = earlier(told(7, "EUR", "A", IBAN, "F/26/1183"), Phase::Pending, Nanos(99 * DAY));
+    let said = facts(&call, &[sign], &[]);
+    assert!(said[0].starts_with("w The same amount"), "{said:?}");
+    assert!(said[0].ends_with(" Nearly the same: “Ref”."), "{said:?}");
+}
+
+#[test]
+fn p7_another_day_is_another_rent_and_the_same_invoice() {
+    let on = |day: &str, reference: &str| {
+        let mut told = told(7, "EUR", "A", IBAN, reference);
+        told.telling.push(Telling { label: "Due".into(), text: day.into(), is_time: true });
+        told
+    };
+    let said = |reference: &str| {
+        let other = earlier(on("1 Nov 2026", reference), Phase::Completed, Nanos(60 * DAY));
+        facts(&on("1 Dec 2026", reference), &[other], &[])
+    };
+    let same = "Same amount and account as an earlier call (approved), but another “Due”: ";
+    assert!(said("Rent").contains(&format!("t {same}“Ref Rent”, asked 2 Mar, 00:00 UTC.")));
+    let invoice = &said("F-26-1183")[0];
+    assert!(invoice.starts_with("w The same amount to the same account"), "{invoice}");
+    assert!(invoice.ends_with(" Not the same: “Due”."), "{invoice}");
+}
+
+/// A call that no display is for.
+fn bare(tool: &str, action: &str, params: &serde_json::Value) -> Displayed {
+    let text = params.to_string();
+    let params = json::parse_kept(text.as_bytes()).unwrap();
+    Displayed::of(None, &Call { tool, action, params: Some(&params), amount: None })
+}
+
+#[test]
+fn p7_an_end_about_a_year_away_warns() {
+    // The calls here are asked for on 11 April 1970.
+    let said = |end: &str| {
+        let call = bare("access", "grant", &serde_json::json!({"user": "kim", "expires": end}));
+        let said = facts(&call, &[], &[]);
+        said.into_iter().filter(|line| line.starts_with('w')).collect::<Vec<_>>()
+    };
+    assert_eq!(said("1971-04-11"), ["w “Expires” is 365 days away: 11 Apr 1971."]);
+    assert_eq!(
+        said("1971-12-31T00:00:00Z"),
+        ["w “Expires” is 629 days away: 31 Dec 1971, 00:00 UTC."]
+    );
+    assert_eq!(said("1971-03-01"), Vec::<String>::new());
+    assert_eq!(said("soon"), Vec::<String>::new());
+}
+
+fn release(version: &str, place: &str) -> Displayed {
+    let params =
+        serde_json::json!({"service": "consent", "version": version, "environment": place});
+    bare("deploy", "release", &params)
+}
+
+#[test]
+fn p7_a_version_behind_the_one_that_was_released_last_warns() {
+    let ran = |version: &str, place: &str, phase| {
+        earlier(release(version, place), phase, Nanos(99 * DAY))
+    };
+    let last = ran("3.10.2", "staging", Phase::Completed);
+    let call = release("3.9.12", "staging");
+    let warns = |own: &[Earlier], others: &[Earlier]| {
+        facts(&call, own, others).into_iter().find(|line| line.starts_with('w'))
+    };
+    let said = "w The version is behind “3.10.2”, which was released last: “service consent”, asked 10 Apr, 00:00 UTC.";
+    assert_eq!(warns(std::slice::from_ref(&last), &[]).as_deref(), Some(said));
+    assert_eq!(warns(&[], std::slice::from_ref(&last)).as_deref(), Some(said));
+    // What did not run, runs elsewhere, or is lower says nothing.
+    assert_eq!(warns(&[ran("3.10.2", "staging", Phase::Pending)], &[]), None);
+    assert_eq!(warns(&[ran("3.10.2", "staging", Phase::Denied)], &[]), None);
+    assert_eq!(warns(&[ran("3.10.2", "production", Phase::Completed)], &[]), None);
+    assert_eq!(warns(&[ran("3.9.11", "staging", Phase::Completed)], &[]), None);
+    // The last one counts, whoever asked for it.
+    let newer = Earlier { opening: 2, ..ran("3.9.11", "staging", Phase::Completed) };
+    assert_eq!(warns(&[last], &[newer]), None);
+}
+
+#[test]
+fn p7_a_release_to_production_is_told_where_it_is_not_usual() {
+    let line = |weight: char| format!("{weight} It releases to production.");
+    let call = release("1.0.0", "production");
+    let ran = |place| earlier(release("0.9.0", place), Phase::Completed, Nanos(99 * DAY));
+    assert!(facts(&call, &[], &[]).contains(&line('t')));
+    let three = |place| [ran(place), ran("production"), ran("production")];
+    assert!(facts(&call, &three("staging"), &[]).contains(&line('t')));
+    assert!(facts(&call, &three("production"), &[]).contains(&line('o')));
+    let staging = facts(&release("1.0.0", "staging"), &[], &[]);
+    assert!(!staging.iter().any(|line| line.contains("production")), "{staging:?}");
+}
+
+#[test]
+fn p7_what_is_usual_is_not_shown_at_once() {
+    let shown = |call: &Displayed, own: &[Earlier]| {
+        let own: Vec<&Earlier> = own.iter().collect();
+        let before = Before { own: &own, ..Before::default() };
+        let facts = Facts::of(Asked { told: call, action: "out", at: NOW }, before);
+        facts.lines[..facts.at_once()].iter().map(Fact::plain).collect::<Vec<_>>()
+    };
+    let call = told(7, "EUR", "New", OTHER, "R-2");
+    let nothing = Vec::<String>::new();
+    assert_eq!(shown(&call, &[]), nothing);
+    let known: Vec<Earlier> = (0..4).map(|_| paid(5, "EUR", "Known", IBAN)).collect();
+    assert_eq!(shown(&call, &known), ["New payee: none of its last 4 calls went there."]);
+    let known_again = told(7, "EUR", "Known", IBAN, "R-2");
+    assert_eq!(shown(&known_again, &known), nothing);
+    let account = |n: usize| format!("DE125001051706484898{n:02}");
+    let new: Vec<Earlier> = (0..4).map(|n| paid(5, "EUR", "Other", &account(n))).collect();
+    assert_eq!(shown(&call, &new), nothing);
 }
 
 #[test]

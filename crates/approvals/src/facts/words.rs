@@ -1,9 +1,9 @@
 //! The sentences of facts, for one and for many.
 
-use super::{Earlier, Fact, Part, READ_MAX, Weight};
-use crate::display;
+use super::{Earlier, Fact, PAYS_NEW_FROM, Part, READ_MAX, Weight};
+use crate::display::{self, Ends};
 use chrono::DateTime;
-use decider::approval::Phase;
+use decider::{approval::Phase, words::counted};
 use ledger::{foreign, time::Nanos};
 use std::collections::BTreeMap;
 
@@ -54,14 +54,124 @@ pub(super) fn of_call(before: &str, call: &Earlier) -> Fact {
     Fact::new(Weight::Warns, parts)
 }
 
+/// What two payments have in common beside amount and account: labels.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Compared {
+    pub same: Vec<String>,
+    /// What differs only in signs that look alike.
+    pub alike: Vec<String>,
+    pub differing: Vec<String>,
+    /// True if nothing tells them apart: it may be the same call again.
+    pub again: bool,
+}
+
+/// A release to production, which is not the agent's usual call.
+pub(super) const IN_PRODUCTION: &str = "It releases to production.";
+
+/// Labels in quotes, after words of ours. Nothing without labels.
+fn labels(before: &str, all: &[String]) -> Vec<Part> {
+    let mut parts = Vec::new();
+    for (at, label) in all.iter().take(NAMED_MAX).enumerate() {
+        parts.push(Part::ours(if at == 0 { before } else { ", " }));
+        parts.push(Part::quoted(label));
+    }
+    if all.len() > NAMED_MAX {
+        parts.push(Part::ours(" and more"));
+    }
+    parts
+}
+
+/// What is the same beside amount and account, what only looks so, and what is not: sentences behind that of a call.
+pub(super) fn compared(found: &Compared) -> Vec<Part> {
+    // What differs is what to check; what is the same beside it only makes the sentence long.
+    let is_telling = !found.alike.is_empty() || !found.differing.is_empty();
+    let same: &[String] = if is_telling { &[] } else { &found.same };
+    let sentences = [
+        labels(" The same too: ", same),
+        labels(" Nearly the same: ", &found.alike),
+        labels(" Not the same: ", &found.differing),
+    ];
+    let ended = |mut parts: Vec<Part>| {
+        if !parts.is_empty() {
+            parts.push(Part::ours("."));
+        }
+        parts
+    };
+    sentences.into_iter().flat_map(ended).collect()
+}
+
+/// Later calls that wait too and may be the same call again, the next one first.
+pub(super) fn later(again: &[&Earlier]) -> Fact {
+    match again {
+        [next] => of_call("A later call that waits too has the same amount and account: ", next),
+        many => of_call(
+            &format!(
+                "{} later calls that wait too have the same amount and account, the next one ",
+                many.len()
+            ),
+            many[0],
+        ),
+    }
+}
+
+/// Earlier calls with the same amount and account that differ in what people read, the latest first.
+pub(super) fn another(all: &[&Earlier], others: bool, found: &Compared) -> Option<Fact> {
+    let last = all.first()?;
+    let (calls, which) = match all {
+        [one] => {
+            let whose = if others { " of another agent" } else { "" };
+            (format!("an earlier call{whose} ({})", ended(one.phase).1), ": ")
+        }
+        all => {
+            let whose = if others { " of other agents" } else { "" };
+            (format!("{} earlier calls{whose} ({})", all.len(), ends(all)), ", the last one ")
+        }
+    };
+    Some(differing(&format!("Same amount and account as {calls}"), which, last, found))
+}
+
+/// Later calls that wait too, with the same amount and account, that differ in what people read.
+pub(super) fn another_later(all: &[&Earlier], found: &Compared) -> Fact {
+    let (calls, which) = match all {
+        [_] => ("a later call that waits too".to_owned(), ": "),
+        all => (format!("{} later calls that wait too", all.len()), ", the next one "),
+    };
+    differing(&format!("Same amount and account as {calls}"), which, all[0], found)
+}
+
+fn differing(before: &str, which: &str, call: &Earlier, found: &Compared) -> Fact {
+    let mut parts = labels(&format!("{before}, but another "), &found.differing);
+    parts.push(Part::ours(which));
+    parts.extend(of_call("", call).parts.into_iter().skip(1));
+    Fact::new(Weight::Tells, parts)
+}
+
+/// An end that is about a year away, or more.
+pub(super) fn far(label: &str, end: Ends, days: u64) -> Fact {
+    let parts =
+        vec![Part::quoted(label), Part::Ours(format!(" is {days} days away: {}.", end.words()))];
+    Fact::new(Weight::Warns, parts)
+}
+
+/// A lower version than the one that was released last.
+pub(super) fn behind(version: &str, last: &Earlier) -> Fact {
+    let mut parts = vec![
+        Part::ours("The version is behind "),
+        Part::quoted(&foreign::value(version)),
+        Part::ours(", which was released last: "),
+    ];
+    parts.extend(of_call("", last).parts.into_iter().skip(1));
+    Fact::new(Weight::Warns, parts)
+}
+
 /// Nothing went to this account before: a fact, and no warning.
 pub(super) fn first(count: usize, pays: bool) -> String {
     let what = if pays { "First payment" } else { "First call" };
-    match count {
-        1 => format!("{what} to this account by this agent, after 1 other call."),
-        READ_MAX.. => format!("{what} to this account in the last {count} calls of this agent."),
-        _ => format!("{what} to this account by this agent, after {count} other calls."),
+    if count >= READ_MAX {
+        return format!("{what} to this account in the last {count} calls of this agent.");
     }
+    let others = counted(count, "other call", "other calls");
+    format!("{what} to this account by this agent, after {others}.")
 }
 
 /// Neither the name nor the account was paid before.
@@ -143,10 +253,9 @@ pub(super) fn first_with_tool(elsewhere: Option<&BTreeMap<String, usize>>) -> Fa
         return Fact::ours(Weight::Agent, "Its first call with this tool.");
     }
     let tools: Vec<&String> = elsewhere.into_iter().flat_map(BTreeMap::keys).collect();
-    let calls = if count == 1 {
-        "its other call was".into()
-    } else {
-        format!("its {count} other calls were")
+    let calls = match count {
+        1 => "its other call was".to_owned(),
+        _ => format!("its {count} other calls were"),
     };
     let mut parts = vec![Part::Ours(format!("Its first call with this tool: {calls} with "))];
     for (at, tool) in tools.iter().take(NAMED_MAX).enumerate() {
@@ -157,7 +266,9 @@ pub(super) fn first_with_tool(elsewhere: Option<&BTreeMap<String, usize>>) -> Fa
     }
     let more = if tools.len() > NAMED_MAX { " and others." } else { "." };
     parts.push(Part::ours(more));
-    Fact::new(Weight::Tells, parts)
+    // One or two calls are no habit.
+    let weight = if count >= PAYS_NEW_FROM { Weight::Tells } else { Weight::Agent };
+    Fact::new(weight, parts)
 }
 
 /// Calls with this tool before, and none with this action.
@@ -197,7 +308,11 @@ pub(super) fn last_calls(own: &[&Earlier], code: Option<&str>) -> String {
     let mut amounts: Vec<String> = most.iter().filter_map(amount).collect();
     let more = amounts.len().saturating_sub(NAMED_MAX);
     amounts.truncate(NAMED_MAX);
-    let more = if more > 0 { format!(" and {more} more currencies") } else { String::new() };
+    let more = if more > 0 {
+        format!(" and {}", counted(more, "more currency", "more currencies"))
+    } else {
+        String::new()
+    };
     let most = if amounts.is_empty() {
         String::new()
     } else {

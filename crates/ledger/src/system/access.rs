@@ -248,4 +248,40 @@ mod tests {
         let passkey = json!({"credential": "AA", "public_key": "AA", "origin": "https://x"});
         check(&[("passkey", passkey)], false);
     }
+
+    /// A sign-in of a person with an account, and changes of it.
+    fn check_sign_in(change: &[(&str, Value)], is: bool) {
+        let mut message = json!({"op": "signed_in", "how": "oidc", "issuer": "https://id.example", "seconds": 60,
+            "by": {"key": "4ba06951d249e210", "person": "p-ann"}});
+        for (member, value) in change {
+            message[*member] = value.clone();
+        }
+        let access: Access = serde_json::from_value(message).unwrap();
+        assert_eq!(access.is_a_sign_in(), is, "{change:?}");
+    }
+
+    #[test]
+    fn p10_a_sign_in_is_of_a_person_alone_and_an_issuer_is_for_an_account() {
+        let key = "4ba06951d249e210";
+        check_sign_in(&[], true);
+        check_sign_in(&[("how", json!("key")), ("issuer", Value::Null)], true);
+        check_sign_in(&[("how", json!("passkey")), ("issuer", Value::Null)], true);
+        check_sign_in(&[("issuer", Value::Null)], false);
+        check_sign_in(&[("how", json!("key"))], false);
+        check_sign_in(&[("how", json!("passkey"))], false);
+        check_sign_in(&[("by", json!({"key": key}))], false);
+        check_sign_in(
+            &[("by", json!({"key": key, "person": "p-ann", "approval": "apr-1"}))],
+            false,
+        );
+        check_sign_in(&[("by", json!({"operator": key}))], false);
+        check_sign_in(&[("by", json!({"command": "init"}))], false);
+        let reading = Access::Read {
+            from: 0,
+            to: 1,
+            seconds: 60,
+            by: By::Command { command: super::super::Command::Init },
+        };
+        assert!(!reading.is_a_sign_in());
+    }
 }
