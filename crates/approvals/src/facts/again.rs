@@ -28,7 +28,7 @@ impl Payment {
         let (again, other) = self.parted(all.iter().copied());
         match (again.first(), other.first()) {
             (Some(last), _) => {
-                let tail = words::compared(&self.compared(last));
+                let tail = words::compared(&self.compared(last), last.reference.as_deref());
                 words::repeated(&again, others).map(|fact| fact.followed_by(tail))
             }
             (None, Some(last)) => words::another(&other, others, &self.compared(last)),
@@ -41,7 +41,7 @@ impl Payment {
         let (again, other) = self.parted(all.iter());
         match (again.first(), other.first()) {
             (Some(next), _) => {
-                let tail = words::compared(&self.compared(next));
+                let tail = words::compared(&self.compared(next), next.reference.as_deref());
                 Some(words::later(&again).followed_by(tail))
             }
             (None, Some(next)) => Some(words::another_later(&other, &self.compared(next))),

@@ -82,13 +82,16 @@ fn labels(before: &str, all: &[String]) -> Vec<Part> {
 }
 
 /// What is the same beside amount and account, what only looks so, and what is not: sentences behind that of a call.
-pub(super) fn compared(found: &Compared) -> Vec<Part> {
+/// `known`: what the other call is known by, which the sentence before shows.
+pub(super) fn compared(found: &Compared, known: Option<&str>) -> Vec<Part> {
     // What differs is what to check; what is the same beside it only makes the sentence long.
     let is_telling = !found.alike.is_empty() || !found.differing.is_empty();
     let same: &[String] = if is_telling { &[] } else { &found.same };
+    let is_shown = |label: &&String| known.is_some_and(|known| known.starts_with(label.as_str()));
+    let alike: Vec<String> = found.alike.iter().filter(|label| !is_shown(label)).cloned().collect();
     let sentences = [
         labels(" The same too: ", same),
-        labels(" Nearly the same: ", &found.alike),
+        labels(" Nearly the same: ", &alike),
         labels(" Not the same: ", &found.differing),
     ];
     let ended = |mut parts: Vec<Part>| {
