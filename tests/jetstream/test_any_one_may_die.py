@@ -170,13 +170,8 @@ def test_p22_one_approval_is_redeemed_once(cluster: Cluster, tmp_path: Path) -> 
     """Opened, answered and minted at different servers, redeemed at all three at once; one of them is killed in the middle."""
     folder = tmp_path / "approvals"
     with Trio(tmp_path / "replicas", cluster.url, sections={"approvals": {"dir": folder}}) as trio:
-        houses = [House(server, RULES, people()) for server in trio.servers.values()]
+        houses = House.at_each(trio.servers, trio.start, RULES, people())
         first = houses[0]
-        trio.start()
-        until("rules applied", first._applied)
-        first.gateway(), first.person("p-ana")
-        for server in trio.servers.values():
-            server.keys = dict(first.server.keys)
         outcomes: Counter[str] = Counter()
 
         def ask(house: House, made: Paused, token: str, name: str) -> tuple[int, str]:

@@ -63,13 +63,7 @@ def test_p22_a_gateway_hears_of_a_change_once(cluster: Cluster, tmp_path: Path) 
     """Three workers see each change; the replica that leads sends the hint."""
     sections = {"approvals": {"dir": tmp_path / "approvals"}}
     with Trio(tmp_path / "replicas", cluster.url, sections=sections) as trio, Peer(next(iter(cluster.nodes.values()))) as nats:
-        houses = [House(server, RULES, people()) for server in trio.servers.values()]
-        first = houses[0]
-        trio.start()
-        until("rules applied", first._applied)
-        first.gateway(), first.person("p-ana")
-        for server in trio.servers.values():
-            server.keys = dict(first.server.keys)
+        houses = House.at_each(trio.servers, trio.start, RULES, people())
         nats.listen(HINTS)
         told: Counter[tuple[str, int]] = Counter()
         for turn in range(6):

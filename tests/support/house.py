@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -63,6 +63,19 @@ class House(Desk):
         house.server.start(ready=False)
         until("rules applied", house._applied)
         return house
+
+    @classmethod
+    def at_each(cls, servers: dict[str, Server], start: Callable[[], object], rules: str, people: Iterable[dict[str, Any]]) -> list["House"]:
+        """One at each of several servers that are one service, started with rules and people in force; all know the same keys."""
+        people = list(people)
+        houses = [cls(server, rules, people) for server in servers.values()]
+        first = houses[0]
+        start()
+        until("rules applied", first._applied)
+        first.gateway(), first.person("p-ana")
+        for server in servers.values():
+            server.keys = dict(first.server.keys)
+        return houses
 
     def _applied(self) -> bool:
         try:

@@ -174,7 +174,7 @@ async fn published_with(app: &App, tenant: &Tenant, index: u64) -> Result<Arc<Pu
         app.ledger.catch_up(tenant).await?;
     }
     let published = tenant.published();
-    // What the broker said of its end may be old, and another replica may show more.
+    // With replicas, what is ahead of all that was told is "not yet": a client may have it from a register or a witness.
     if tenant.replica().is_some() && published.size <= index {
         return Err(ledger::Error::Behind.into());
     }

@@ -83,7 +83,7 @@ pub async fn first_admin(
 /// embedded, because it comes with the log.
 pub async fn make_journal(app: &App, name: &Ident) -> Result<(Option<Journal>, String), Error> {
     let Some(broker) = &app.broker else {
-        let random = data_encoding::HEXLOWER.encode(&keyring::random32()[..16]);
+        let random = keyring::random_name();
         return Ok((None, format!("embedded:{random}")));
     };
     let replicas = app.config.jetstream().map_or(1, |(_, replicas)| replicas);

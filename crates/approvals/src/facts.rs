@@ -23,7 +23,7 @@ pub(crate) const OTHERS_MAX: usize = 20;
 /// An agent that did not use a tool for so long does something unusual, in seconds.
 const UNUSUAL_AFTER: u64 = 30 * 86_400;
 /// From so many calls on, there is something that an agent usually does.
-const PAYS_NEW_FROM: usize = 3;
+const USUAL_FROM: usize = 3;
 
 /// How much a fact weighs. Facts are shown in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -244,13 +244,13 @@ fn paid(own: &[&Earlier]) -> (usize, usize) {
 /// True if no two calls of an agent went to one account.
 fn pays_new_alone(own: &[&Earlier]) -> bool {
     let (paid, accounts) = paid(own);
-    paid >= PAYS_NEW_FROM && accounts == paid
+    paid >= USUAL_FROM && accounts == paid
 }
 
 /// True if at least every third payment of an agent goes where one went before.
 fn pays_known(own: &[&Earlier]) -> bool {
     let (paid, accounts) = paid(own);
-    paid >= PAYS_NEW_FROM && accounts * 3 <= paid * 2
+    paid >= USUAL_FROM && accounts * 3 <= paid * 2
 }
 
 /// Another currency than this payee was paid in before.
@@ -287,7 +287,7 @@ fn unusual(call: Asked<'_>, Before { own, elsewhere, .. }: Before<'_>) -> Option
         let text = format!("Its first call with this tool in {days} days.");
         return Some(Fact::ours(Weight::Tells, text));
     }
-    let known = own.len() < PAYS_NEW_FROM || own.iter().any(|one| one.action == call.action);
+    let known = own.len() < USUAL_FROM || own.iter().any(|one| one.action == call.action);
     (!known).then(|| words::first_action(call.action, own))
 }
 

@@ -60,6 +60,11 @@ pub fn random32() -> Zeroizing<[u8; 32]> {
     bytes
 }
 
+/// 32 hex digits at random: 128 bits that nobody guesses, and that never come again.
+pub fn random_name() -> String {
+    HEXLOWER.encode(&random32()[..16])
+}
+
 /// Random bytes from the operating system.
 pub fn random(count: usize) -> Zeroizing<Vec<u8>> {
     let mut bytes = Zeroizing::new(vec![0; count]);

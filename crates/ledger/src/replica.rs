@@ -89,7 +89,7 @@ pub async fn run(ledger: Arc<Ledger>, tenant: Arc<Tenant>, connection: Connectio
     };
     let quorum = Quorum {
         peers: Peers::new(&connection, &tenant.name),
-        process: data_encoding::HEXLOWER.encode(&keyring::random32()[..16]),
+        process: keyring::random_name(),
         seen: watch::Sender::new(Seen::knowing(kept(&tenant))),
         ledger,
         tenant,

@@ -77,21 +77,25 @@ impl Release {
         self.environment.as_deref().is_some_and(is_production)
     }
 
-    /// True if it is of a version that is surely lower than that of another release of the same service to the same place.
-    pub fn is_behind(&self, other: &Self) -> bool {
-        let (Some(version), Some(then)) = (&self.version, &other.version) else { return false };
+    /// True if both are of the same service, to the same place.
+    pub fn is_alike(&self, other: &Self) -> bool {
         self.service.is_some()
             && self.service == other.service
             && self.environment == other.environment
-            && is_lower(version, then)
+    }
+
+    /// The version of another release, if this one's is surely lower.
+    pub fn is_behind<'r>(&self, other: &'r Self) -> Option<&'r str> {
+        let (version, than) = (self.version.as_deref()?, other.version.as_deref()?);
+        is_lower(version, than).then_some(than)
     }
 }
 
 /// What of it warns, in words.
 pub(super) fn warnings((tool, action): (&str, &str), params: &Value<'_>) -> Vec<String> {
-    let place = text_at(params, &WHERE).filter(|(_, place)| is_production(place));
+    let place = says(tool, action, &DELETES).then(|| text_at(params, &WHERE)).flatten();
     let deletes = place
-        .filter(|_| says(tool, action, &DELETES))
+        .filter(|(_, place)| is_production(place))
         .map(|(name, _)| format!("It deletes, and {name} is production."));
     let endless = says(tool, action, &GRANTS).then(|| endless(params)).flatten();
     deletes.into_iter().chain(endless).collect()

@@ -36,6 +36,16 @@ pub(super) struct Drawing<'a> {
     pub code: Option<&'a str>,
 }
 
+/// No kind is written for any value.
+static NO_KINDS: BTreeMap<String, Kind> = BTreeMap::new();
+
+impl Drawing<'static> {
+    /// As nobody has written how.
+    pub(super) fn plain() -> Self {
+        Self { kinds: &NO_KINDS, code: None }
+    }
+}
+
 impl Drawing<'_> {
     /// The kind of the value at a pointer: what is written for it, or for each member of the lists that it is in.
     pub(super) fn kind(&self, pointer: &str, params: &Value<'_>) -> Kind {

@@ -9,7 +9,7 @@ use super::{
 };
 use decider::rule::resolve;
 use ledger::{foreign, json::Value};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// From so many objects on, a list is counted.
 const COUNTED_FROM: usize = 4;
@@ -137,8 +137,7 @@ pub(super) fn fields(params: &Value<'_>, told: &BTreeSet<String>) -> Vec<Field> 
     leaves.retain(|leaf| !told.contains(leaf) && !counted(leaf));
     leaves.sort_by_cached_key(|leaf| rank(leaf, resolve(params, leaf)));
     let leaves = repeated_last(leaves, params);
-    let drawing = Drawing { kinds: &BTreeMap::new(), code: None };
-    let field = |leaf: &String| Field::new(leaf, label(leaf), params, drawing);
+    let field = |leaf: &String| Field::new(leaf, label(leaf), params, Drawing::plain());
     found.extend(leaves.iter().filter_map(field).take(FIELDS_MAX - found.len()));
     found
 }
@@ -162,9 +161,8 @@ pub(super) fn overlooked(params: &Value<'_>, told: &BTreeSet<String>) -> Vec<Fie
         {
             continue;
         }
-        let drawing = Drawing { kinds: &BTreeMap::new(), code: None };
         let label = (fields::capital(pointer, params), false);
-        let field = Field::new(pointer, label, params, drawing).filter(Field::is_short);
+        let field = Field::new(pointer, label, params, Drawing::plain()).filter(Field::is_short);
         found.extend(field.map(|field| (pointer.to_owned(), field)));
     }
     found.truncate(OVERLOOKED_MAX);

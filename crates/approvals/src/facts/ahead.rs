@@ -1,6 +1,6 @@
 //! What a call wants that reaches far: an end a year away, a release to production, a version behind the one that ran.
 
-use super::{Asked, Before, Earlier, Fact, PAYS_NEW_FROM, Weight, words};
+use super::{Asked, Before, Earlier, Fact, USUAL_FROM, Weight, words};
 use crate::display::Release;
 use decider::approval::Phase;
 
@@ -26,14 +26,10 @@ fn behind(call: Asked<'_>, Before { own, others, .. }: Before<'_>) -> Option<Fac
     let release = call.told.release.as_ref()?;
     let same = |one: &&&Earlier| {
         let released = matches!(one.phase, Phase::Redeemed | Phase::Completed);
-        released
-            && one.release.as_ref().is_some_and(|then| {
-                then.service == release.service && then.environment == release.environment
-            })
+        released && one.release.as_ref().is_some_and(|then| release.is_alike(then))
     };
     let last = own.iter().chain(others).filter(same).max_by_key(|one| one.opening)?;
-    let then = last.release.as_ref().filter(|then| release.is_behind(then))?;
-    Some(words::behind(then.version.as_deref()?, last))
+    Some(words::behind(release.is_behind(last.release.as_ref()?)?, last))
 }
 
 /// A release to production is told, unless that is what the agent always asks for.
@@ -43,7 +39,7 @@ fn production(call: Asked<'_>, Before { own, .. }: Before<'_>) -> Option<Fact> {
         return None;
     }
     let usual =
-        own.len() >= PAYS_NEW_FROM && own.iter().all(|one| in_production(one.release.as_ref()));
+        own.len() >= USUAL_FROM && own.iter().all(|one| in_production(one.release.as_ref()));
     let weight = if usual { Weight::Own } else { Weight::Tells };
     Some(Fact::ours(weight, words::IN_PRODUCTION))
 }

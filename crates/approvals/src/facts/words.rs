@@ -1,6 +1,6 @@
 //! The sentences of facts, for one and for many.
 
-use super::{Earlier, Fact, PAYS_NEW_FROM, Part, READ_MAX, Weight};
+use super::{Earlier, Fact, Part, READ_MAX, USUAL_FROM, Weight};
 use crate::display::{self, Ends};
 use chrono::DateTime;
 use decider::{approval::Phase, words::counted};
@@ -120,16 +120,7 @@ pub(super) fn later(again: &[&Earlier]) -> Fact {
 /// Earlier calls with the same amount and account that differ in what people read, the latest first.
 pub(super) fn another(all: &[&Earlier], others: bool, found: &Compared) -> Option<Fact> {
     let last = all.first()?;
-    let (calls, which) = match all {
-        [one] => {
-            let whose = if others { " of another agent" } else { "" };
-            (format!("an earlier call{whose} ({})", ended(one.phase).1), ": ")
-        }
-        all => {
-            let whose = if others { " of other agents" } else { "" };
-            (format!("{} earlier calls{whose} ({})", all.len(), ends(all)), ", the last one ")
-        }
-    };
+    let (calls, which) = earlier_calls(all, others);
     Some(differing(&format!("Same amount and account as {calls}"), which, last, found))
 }
 
@@ -201,19 +192,19 @@ pub(super) fn other_account(count: usize, last: &Earlier) -> Fact {
 
 /// Earlier calls with the same amount to the same account, the latest first. `others`: they are of other agents.
 pub(super) fn repeated(again: &[&Earlier], others: bool) -> Option<Fact> {
-    let same = "The same amount to the same account as";
-    Some(match again {
-        [] => return None,
-        [one] => {
-            let whose = if others { " of another agent" } else { "" };
-            of_call(&format!("{same} an earlier call{whose} ({}): ", ended(one.phase).1), one)
-        }
-        [last, ..] => {
-            let whose = if others { " of other agents" } else { "" };
-            let (count, ends) = (again.len(), ends(again));
-            of_call(&format!("{same} {count} earlier calls{whose} ({ends}), the last one "), last)
-        }
-    })
+    let last = again.first()?;
+    let (calls, which) = earlier_calls(again, others);
+    Some(of_call(&format!("The same amount to the same account as {calls}{which}"), last))
+}
+
+/// Earlier calls and how they ended, and the words before the last one of them.
+fn earlier_calls(all: &[&Earlier], others: bool) -> (String, &'static str) {
+    if let [one] = all {
+        let whose = if others { " of another agent" } else { "" };
+        return (format!("an earlier call{whose} ({})", ended(one.phase).1), ": ");
+    }
+    let whose = if others { " of other agents" } else { "" };
+    (format!("{} earlier calls{whose} ({})", all.len(), ends(all)), ", the last one ")
 }
 
 /// How often and in which currencies a payee was paid.
@@ -270,7 +261,7 @@ pub(super) fn first_with_tool(elsewhere: Option<&BTreeMap<String, usize>>) -> Fa
     let more = if tools.len() > NAMED_MAX { " and others." } else { "." };
     parts.push(Part::ours(more));
     // One or two calls are no habit.
-    let weight = if count >= PAYS_NEW_FROM { Weight::Tells } else { Weight::Agent };
+    let weight = if count >= USUAL_FROM { Weight::Tells } else { Weight::Agent };
     Fact::new(weight, parts)
 }
 

@@ -22,7 +22,6 @@ use crate::{
     post::Position,
     tenant::{Replica, Tenant},
 };
-use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -266,7 +265,7 @@ async fn asked_one(
     tenant: &Tenant,
     (member, lost, size): (&Member, Lost, u64),
 ) -> Result<Told, String> {
-    let nonce = HEXLOWER.encode(&keyring::random32()[..16]);
+    let nonce = keyring::random_name();
     let asked = Asked { lost, nonce };
     let body = serde_json::to_vec(&asked).unwrap_or_default();
     let answer = Peers::new(stream.connection(), &tenant.name).ask(&member.name, body, WAIT).await;

@@ -21,7 +21,6 @@ use crate::{
     store,
     tenant::{Replica, Tenant},
 };
-use data_encoding::HEXLOWER;
 use serde::Deserialize;
 use std::time::{Duration, Instant};
 
@@ -29,7 +28,7 @@ use std::time::{Duration, Instant};
 const WAIT: Duration = Duration::from_secs(3);
 /// How long who asks waits for replicas that answer and are not done yet, and how often it asks them.
 pub(super) const SAID_WAIT: Duration = Duration::from_secs(20);
-const SAID_AGAIN: Duration = Duration::from_millis(50);
+const SAID_AGAIN: Duration = Duration::from_millis(250);
 /// How long an answer waits for the others to show what it tells.
 const SHOWN_WAIT: Duration = Duration::from_secs(2);
 
@@ -170,33 +169,40 @@ pub async fn not_ready(connection: &Connection, tenant: &Tenant, new: &[Member])
 /// The members of the set in force that have not said that they show an entry, and why. Waits for those that answer, up to 20 s.
 pub async fn not_shown(
     connection: &Connection,
-    (ledger, tenant): (&Ledger, &Tenant),
+    log: (&Ledger, &Tenant),
     place: Place,
 ) -> Vec<Lacks> {
-    let Some(replica) = tenant.replica() else { return Vec::new() };
-    let (set, peers) = (replica.set(), Peers::new(connection, &tenant.name));
-    let (all, claim) = ((&set.members[..], replica.members.this()), Claim::Shows(place));
-    let own = || shown(ledger, tenant, place).map(drop);
-    not_said((&peers, &tenant.origin), all, (&claim, SAID_WAIT), own).await
+    not_shown_within(connection, log, place, SAID_WAIT).await
 }
 
 /// Waits until every replica that answers shows the entry at `index`, at most 2 s, so that whoever hears of it may go to any of them.
 /// Returns at once if this server signs alone.
 pub async fn until_shown(ledger: &Ledger, tenant: &Tenant, index: u64) -> Result<(), store::Error> {
-    let (Some(replica), Journal::JetStream(stream)) = (tenant.replica(), tenant.journal()) else {
+    let (Some(_), Journal::JetStream(stream)) = (tenant.replica(), tenant.journal()) else {
         return Ok(());
     };
     let entry = ledger.entry(tenant, index)?.unwrap_or_default();
     let place = Place { index, leaf_hash: leaf_hash(&entry) };
-    let (set, peers) = (replica.set(), Peers::new(stream.connection(), &tenant.name));
-    let (all, claim) = ((&set.members[..], replica.members.this()), Claim::Shows(place));
-    let own = || shown(ledger, tenant, place).map(drop);
+    let log = (ledger, tenant);
     for Lacks { name, why, .. } in
-        not_said((&peers, &tenant.origin), all, (&claim, SHOWN_WAIT), own).await
+        not_shown_within(stream.connection(), log, place, SHOWN_WAIT).await
     {
         tracing::warn!(tenant = %tenant.name, index, replica = %name, why, "a replica does not show an entry yet");
     }
     Ok(())
+}
+
+async fn not_shown_within(
+    connection: &Connection,
+    (ledger, tenant): (&Ledger, &Tenant),
+    place: Place,
+    wait: Duration,
+) -> Vec<Lacks> {
+    let Some(replica) = tenant.replica() else { return Vec::new() };
+    let (set, peers) = (replica.set(), Peers::new(connection, &tenant.name));
+    let (all, claim) = ((&set.members[..], replica.members.this()), Claim::Shows(place));
+    let own = || shown(ledger, tenant, place).map(drop);
+    not_said((&peers, &tenant.origin), all, (&claim, wait), own).await
 }
 
 /// The members of the set in force that have not said that they have none of the bytes which the erasures up to the entry
@@ -236,7 +242,8 @@ pub(super) async fn not_said(
         if begun.elapsed() >= wait || !lacks.iter().any(|one| one.is_there) {
             return lacks;
         }
-        tokio::time::sleep(SAID_AGAIN).await;
+        // Who is to wait for a moment only is asked more often.
+        tokio::time::sleep(SAID_AGAIN.min(wait / 40)).await;
     }
 }
 
@@ -269,7 +276,7 @@ async fn not_said_now(
 
 /// A claim with a nonce of its own.
 fn statement(claim: &Claim) -> Statement {
-    let nonce = HEXLOWER.encode(&keyring::random32()[..16]);
+    let nonce = keyring::random_name();
     Statement { claim: claim.clone(), nonce }
 }
 
